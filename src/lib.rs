@@ -1,0 +1,62 @@
+//! Tidegate decides whether a request may pass.
+//!
+//! It answers Envoy's `envoy.service.ratelimit.v3` from YAML rules, counts in
+//! Redis or in memory, and reloads its rules while running. *Settings* configure
+//! the process, *rules* configure limits.
+//!
+//! # One request
+//!
+//! Two pure functions around one await:
+//!
+//! ```text
+//! plan(ruleset, request, now, policy) -> Plan    which counters to touch, by how much
+//! store.apply(&plan.batch).await                 the only await, under a deadline
+//! decide(plan, counts, policy)        -> Decision  the answer and its statistics
+//! ```
+//!
+//! What crosses the seam is data ([`limiter::Batch`] out, [`store::Counts`] in),
+//! because only data can cross to Redis and into a test table. Everything else is
+//! an adapter at the edge.
+//!
+//! # Rooms
+//!
+//! In reading order, which is dependency order: a module uses only what stands
+//! above it (`tests/it/house.rs` holds this).
+//!
+//! | room | purity | what it holds |
+//! |---|---|---|
+//! | [`clock`] | reads the clock | the only reader of the wall clock; system or manual |
+//! | [`rules`] | pure | YAML to [`rules::Ruleset`]; the look-up; located problems, all at once |
+//! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, windows |
+//! | [`telemetry`] | memory only | metrics, declared once each; log set-up |
+//! | [`health`] | pure | readiness facts and the report made of them |
+//! | [`store`] | I/O | the trait and its promises; memory, Redis |
+//! | [`service`] | one await | the orchestration |
+//! | [`sources`] | I/O | where rules come from: files, watched |
+//! | [`wire`] | pure | generated types to ours and back, JSON, the one error table |
+//! | [`server`] | I/O | gRPC, HTTP, debug, drain |
+//! | [`settings`] | pure | environment to [`settings::Settings`] |
+//! | [`app`] | I/O | the composition root |
+//!
+//! # Laws
+//!
+//! 1. `rules` and `limiter` do no I/O, read no clock, log nothing.
+//! 2. One clock read and one ruleset snapshot per request.
+//! 3. One await per decision, always under a deadline.
+//! 4. `statuses[i]` answers `descriptors[i]`.
+//! 5. Generated types appear only in `wire` and `server`.
+//! 6. A bad set of rule files never replaces a good one, and shows in metrics, log
+//!    and health report.
+//! 7. Counter keys are injective, unless the envoyproxy key format is switched on.
+//! 8. Label sets are fixed when rules compile; what values add is capped.
+//! 9. Every queue, cache, message and connection count has a limit and a setting.
+//! 10. Not ready until rules are loaded and the store has answered once; draining
+//!     flips readiness before listeners close.
+//! 11. Secrets are a type: none reaches `Debug`, a log or a span.
+//! 12. No request can end the process: over limit is a value, never an error.
+//! 13. No decision admits more than the limit, whatever fails.
+
+pub mod clock;
+pub mod rules;
+pub mod limiter;
+pub mod store;

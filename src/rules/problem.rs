@@ -1,0 +1,51 @@
+//! What is wrong with a rule file, and where.
+
+use std::fmt;
+
+/// One mistake, located.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file's name.
+    pub file: String,
+    /// Line, from 1; 0 when the problem is the file as a whole.
+    pub line: usize,
+    /// Column in characters, from 1; 0 when the problem is the file as a whole.
+    pub column: usize,
+    /// Domain and composite keys down to the place, joined by dots; may be empty.
+    pub path: String,
+    /// What was found.
+    pub found: String,
+    /// What is allowed there instead; may be empty.
+    pub allowed: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
+        }
+        write!(f, ": {}", self.found)?;
+        if !self.allowed.is_empty() {
+            write!(f, "; {}", self.allowed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A set of files with at least one error: nothing of it is used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", join(.errors))]
+pub struct Rejected {
+    /// All errors, by file and line.
+    pub errors: Vec<Problem>,
+    /// Likely mistakes beside them.
+    pub warnings: Vec<Problem>,
+}
+
+fn join(errors: &[Problem]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

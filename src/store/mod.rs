@@ -1,0 +1,51 @@
+//! Where counters live: the trait [`Store`] and its promises.
+//!
+//! Promises, held by one contract suite over every store (`tests/it/store`):
+//!
+//! - Answers come one per operation and in order; one failure does not hide the others.
+//! - An operation counts once or, when it answers with an error, at most once; a store
+//!   never repeats an operation whose outcome is unknown.
+//! - Concurrent operations on one counter behave as if run one after the other.
+//! - A counter leaves by itself some time after its window has ended.
+//! - `apply` ends within the store's deadline.
+
+pub mod memory;
+pub mod redis;
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::limiter::{Batch, Count};
+
+/// One answer per operation of a batch.
+pub type Counts = SmallVec<[Result<Count, StoreError>; 4]>;
+
+/// Holds the counters.
+pub trait Store: Send + Sync + 'static {
+    /// Applies all operations, in order.
+    fn apply(&self, batch: &Batch) -> impl Future<Output = Counts> + Send;
+
+    /// Asks the store for a sign of life.
+    fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// What to call it: `memory`, `redis`.
+    fn name(&self) -> &'static str;
+}
+
+/// Why a store cannot say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no connection, or it broke; the operation may have been counted.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// No answer came in time; the operation may have been counted.
+    #[error("the store did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The store answered with an error of its own.
+    #[error("the store refused: {0}")]
+    Refused(String),
+    /// The memory store holds as many counters as it may, none of them expired.
+    #[error("the store is full: it holds its maximum of {0} counters")]
+    Full(usize),
+}
