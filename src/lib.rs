@@ -59,4 +59,6 @@
 pub mod clock;
 pub mod rules;
 pub mod limiter;
+pub mod telemetry;
+pub mod health;
 pub mod store;

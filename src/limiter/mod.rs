@@ -4,9 +4,44 @@
 //! No I/O, no clock, no log. Arithmetic saturates. Finding rules belongs to `rules`,
 //! holding counters to `store`.
 
+mod decide;
 pub mod fixed_window;
+mod keys;
+mod metric_path;
 mod operation;
+mod plan;
+mod request;
+mod tally;
 mod window;
 
+pub use decide::{Applied, Decision, Status, Verdict, decide};
+pub use keys::{KeyFormat, Keys};
 pub use operation::{Action, Batch, COUNT_MAX, Count, Operation};
+pub use plan::{Plan, plan};
+pub use request::{Descriptor, Direction, Request};
+pub use tally::Tally;
 pub use window::Window;
+
+/// What holds for every decision of a process.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How counters are named.
+    pub keys: Keys,
+    /// The part of a limit above which hits count as near it.
+    pub near_limit_ratio: f32,
+    /// Nothing is refused; what would be is counted.
+    pub shadow_mode: bool,
+    /// Every descriptor is in quota mode.
+    pub quota_mode: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            keys: Keys::default(),
+            near_limit_ratio: 0.8,
+            shadow_mode: false,
+            quota_mode: false,
+        }
+    }
+}

@@ -35,7 +35,9 @@ impl Unit {
 
     /// The unit of that name in any case, `None` if there is no such unit.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|unit| unit.name().eq_ignore_ascii_case(name))
     }
 
     /// Length of the window in seconds.

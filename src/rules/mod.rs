@@ -46,5 +46,8 @@ pub struct Loaded {
 /// [`Rejected`] lists every error of every file.
 pub fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rejected> {
     let _ = (files, options);
-    Err(Rejected { errors: Vec::new(), warnings: Vec::new() })
+    Err(Rejected {
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    })
 }

@@ -47,5 +47,9 @@ pub struct Rejected {
 }
 
 fn join(errors: &[Problem]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -99,7 +99,15 @@ impl<'r> Step<'r> {
     /// composite key less `key_`, or all of it where the pattern reached into the key.
     pub fn pattern(&self, key: &str) -> &'r str {
         let composite: &'r str = &self.node.composite;
-        composite.strip_prefix(key).and_then(|rest| rest.strip_prefix('_')).unwrap_or(composite)
+        composite
+            .strip_prefix(key)
+            .and_then(|rest| rest.strip_prefix('_'))
+            .unwrap_or(composite)
+    }
+
+    /// Whether the pattern covers part of an entry's `key`, not only its value.
+    pub fn reaches_into_key(&self, key: &str) -> bool {
+        self.pattern(key).len() == self.node.composite.len()
     }
 
     /// Whether every value that the wildcard matches counts on one counter.
@@ -165,7 +173,10 @@ impl Ruleset {
     }
 
     fn step(&self, at: &Node, entry: &Entry<'_>) -> Option<Step<'_>> {
-        let reach = |id, how| Step { node: self.node(id), how };
+        let reach = |id, how| Step {
+            node: self.node(id),
+            how,
+        };
         if at.has_joined
             && let Some(id) = self.child(at, &[entry.key, "_", entry.value])
         {
@@ -179,14 +190,17 @@ impl Ruleset {
                 return Some(reach(*id, How::Wildcard));
             }
         }
-        self.child(at, &[entry.key]).map(|id| reach(id, How::Default))
+        self.child(at, &[entry.key])
+            .map(|id| reach(id, How::Default))
     }
 
     /// The child whose composite key is `parts` joined.
     fn child(&self, at: &Node, parts: &[&str]) -> Option<NodeId> {
         let same = |id: &NodeId| {
             let mut rest = &*self.node(*id).composite;
-            parts.iter().all(|part| rest.strip_prefix(part).map(|r| rest = r).is_some())
+            parts
+                .iter()
+                .all(|part| rest.strip_prefix(part).map(|r| rest = r).is_some())
                 && rest.is_empty()
         };
         at.children.find(hash(parts), same).copied()
@@ -241,14 +255,18 @@ impl Builder {
             share_threshold: new.share_threshold,
             ..Node::default()
         });
-        let (mut children, nodes) =
-            (std::mem::take(&mut self.0.nodes[parent as usize].children), &self.0.nodes);
+        let (mut children, nodes) = (
+            std::mem::take(&mut self.0.nodes[parent as usize].children),
+            &self.0.nodes,
+        );
         let of = |id: &NodeId| hash(&[&nodes[*id as usize].composite]);
         children.insert_unique(of(&id), id, of);
         let parent = &mut self.0.nodes[parent as usize];
         parent.children = children;
         parent.has_joined |= has_joined;
-        parent.wildcards.extend(wildcard.map(|pattern| (pattern, id)));
+        parent
+            .wildcards
+            .extend(wildcard.map(|pattern| (pattern, id)));
         Some(id)
     }
 
@@ -264,7 +282,11 @@ impl Builder {
 
 /// `key`, or `key_value` where there is a value.
 pub(super) fn composite(key: &str, value: &str) -> String {
-    if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") }
+    if value.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{key}_{value}")
+    }
 }
 
 /// Hashes the joined text. The tables hold only what the rules' author wrote, so the

@@ -1,0 +1,260 @@
+//! Readiness: the facts, and the report made of them.
+//!
+//! Pure apart from [`Health`], the cell that holds the facts and wakes who watches them.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Timestamp;
+
+/// How the process is as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overall {
+    /// Every component is up.
+    Ready,
+    /// Requests are answered, but something is wrong.
+    Degraded,
+    /// Requests cannot be answered yet.
+    NotReady,
+    /// The process is about to stop.
+    Draining,
+}
+
+impl Overall {
+    /// Whether probes shall send traffic here.
+    pub fn is_serving(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+}
+
+/// How a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// It works.
+    Up,
+    /// It works with a fault.
+    Degraded,
+    /// It does not work.
+    Down,
+}
+
+/// A component's line of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
+    /// `rules`, `store` or `listeners`.
+    pub name: &'static str,
+    /// How it is.
+    pub level: Level,
+    /// How long its last probe took, where there is one.
+    pub latency: Option<Duration>,
+    /// Why it is not up; empty when it is.
+    pub reason: String,
+}
+
+/// What is known about the rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RulesFacts {
+    /// Whether requests can be answered without rules.
+    pub optional: bool,
+    /// Digest of the files in force; empty before the first load.
+    pub version: String,
+    /// When they were loaded.
+    pub loaded_at: Option<Timestamp>,
+    /// Why and when a load was refused, if the last one was.
+    pub last_error: Option<(String, Timestamp)>,
+    /// Domains in force.
+    pub domains: usize,
+    /// Limits in force.
+    pub limits: usize,
+}
+
+/// What is known about the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// Its name.
+    pub name: &'static str,
+    /// It answered at least once since the start.
+    pub has_answered: bool,
+    /// Why it does not answer now.
+    pub fault: Option<String>,
+    /// How long the last probe took.
+    pub latency: Option<Duration>,
+}
+
+/// All that readiness follows from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// Where it runs, in the operator's words.
+    pub environment: String,
+    /// The rules.
+    pub rules: RulesFacts,
+    /// The store.
+    pub store: StoreFacts,
+    /// The listeners are open.
+    pub listening: bool,
+    /// The process was asked to stop.
+    pub draining: bool,
+}
+
+impl Facts {
+    /// The state as a whole.
+    pub fn overall(&self) -> Overall {
+        let levels = self.components().map(|component| component.level);
+        if self.draining {
+            Overall::Draining
+        } else if !self.is_able() {
+            Overall::NotReady
+        } else if levels.iter().all(|level| *level == Level::Up) {
+            Overall::Ready
+        } else {
+            Overall::Degraded
+        }
+    }
+
+    /// The components, in the order of the report.
+    pub fn components(&self) -> [Component; 3] {
+        [
+            self.rules_component(),
+            self.store_component(),
+            self.listeners_component(),
+        ]
+    }
+
+    /// Whether requests can be answered: a store that fell silent later does not change
+    /// it, for what to do then is the caller's choice and restarts would not help.
+    fn is_able(&self) -> bool {
+        let has_rules = self.rules.optional || self.rules.loaded_at.is_some();
+        has_rules && self.store.has_answered && self.listening
+    }
+
+    fn rules_component(&self) -> Component {
+        let (level, reason) = match (&self.rules.last_error, self.rules.loaded_at) {
+            (Some((error, _)), Some(_)) => (
+                Level::Degraded,
+                format!("the last load was refused, older rules hold: {error}"),
+            ),
+            (Some((error, _)), None) => (Level::Down, error.clone()),
+            (None, None) => (Level::Down, "no rules are loaded yet".to_owned()),
+            (None, Some(_)) => (Level::Up, String::new()),
+        };
+        Component {
+            name: "rules",
+            level,
+            latency: None,
+            reason,
+        }
+    }
+
+    fn store_component(&self) -> Component {
+        let level = match (&self.store.fault, self.store.has_answered) {
+            (None, true) => Level::Up,
+            _ => Level::Down,
+        };
+        let reason = match &self.store.fault {
+            Some(fault) => fault.clone(),
+            None if level == Level::Up => String::new(),
+            None => "the store has not answered yet".to_owned(),
+        };
+        Component {
+            name: "store",
+            level,
+            latency: self.store.latency,
+            reason,
+        }
+    }
+
+    fn listeners_component(&self) -> Component {
+        let (level, reason) = match (self.listening, self.draining) {
+            (_, true) => (Level::Degraded, "draining"),
+            (true, false) => (Level::Up, ""),
+            (false, false) => (Level::Down, "not open yet"),
+        };
+        Component {
+            name: "listeners",
+            level,
+            latency: None,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// The facts, shared by all who learn or tell them.
+#[derive(Debug)]
+pub struct Health(watch::Sender<Facts>);
+
+impl Health {
+    /// A cell with these facts.
+    pub fn new(facts: Facts) -> Self {
+        Self(watch::Sender::new(facts))
+    }
+
+    /// The facts now.
+    pub fn facts(&self) -> Facts {
+        self.0.borrow().clone()
+    }
+
+    /// Changes the facts; watchers wake only if anything is different afterwards.
+    pub fn update(&self, change: impl FnOnce(&mut Facts)) {
+        self.0.send_if_modified(|facts| {
+            let before = facts.clone();
+            change(facts);
+            before != *facts
+        });
+    }
+
+    /// A receiver that wakes at every change.
+    pub fn watch(&self) -> watch::Receiver<Facts> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Facts {
+        Facts {
+            rules: RulesFacts {
+                loaded_at: Some(Timestamp::from_secs(1)),
+                ..Default::default()
+            },
+            store: StoreFacts {
+                has_answered: true,
+                ..Default::default()
+            },
+            listening: true,
+            ..Facts::default()
+        }
+    }
+
+    fn check(change: impl FnOnce(&mut Facts), expected: Overall) {
+        let mut facts = ready();
+        change(&mut facts);
+        assert_eq!(facts.overall(), expected, "{facts:?}");
+    }
+
+    #[test]
+    fn the_whole_follows_from_the_parts() {
+        check(|_| (), Overall::Ready);
+        check(|f| f.listening = false, Overall::NotReady);
+        check(|f| f.rules.loaded_at = None, Overall::NotReady);
+        check(|f| f.store.has_answered = false, Overall::NotReady);
+        check(|f| f.store.fault = Some("gone".into()), Overall::Degraded);
+        check(
+            |f| f.rules.last_error = Some(("bad".into(), Timestamp::default())),
+            Overall::Degraded,
+        );
+        check(|f| f.draining = true, Overall::Draining);
+    }
+
+    #[test]
+    fn rules_can_be_optional() {
+        check(
+            |f| (f.rules.optional, f.rules.loaded_at) = (true, None),
+            Overall::Degraded,
+        );
+    }
+}

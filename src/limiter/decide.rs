@@ -1,0 +1,217 @@
+//! The second half of a decision: counts become verdicts, one answer and statistics.
+
+use smallvec::SmallVec;
+
+use super::plan::{Counted, Item, Plan};
+use super::{Count, Direction, Policy, Tally, Window};
+use crate::clock::Timestamp;
+use crate::rules::{Limit, RuleId, Ruleset};
+
+/// What is answered for a descriptor, or for the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may pass.
+    Ok,
+    /// It may not.
+    OverLimit,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The answer as a whole.
+    pub overall: Verdict,
+    /// One per descriptor, in the request's order.
+    pub statuses: SmallVec<[Status; 4]>,
+    /// The status that response headers speak of.
+    pub headline: Option<usize>,
+    /// The whole was over limit and is answered with OK because everything is in
+    /// shadow mode.
+    pub shadowed: bool,
+    /// The request's domain has no rules.
+    pub domain_unknown: bool,
+}
+
+/// The answer for one descriptor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Its verdict, shadow mode of the rule applied.
+    pub verdict: Verdict,
+    /// What it counted against; `None` if no limit applied.
+    pub applied: Option<Applied>,
+    /// Hits left in the window; `u32::MAX` for an unlimited rule, else 0 without a limit.
+    pub remaining: u32,
+    /// The rule that matched, an unlimited one included.
+    pub rule: Option<RuleId>,
+}
+
+/// A limit as it applied to a descriptor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// The limit.
+    pub limit: Limit,
+    /// Whole seconds until the counter starts anew, at least 1.
+    pub reset_secs: u64,
+    /// What the statistics gain.
+    pub tally: Tally,
+    /// The metric path, `None` where it is the rule's own.
+    pub path: Option<Box<str>>,
+}
+
+/// Decides from `counts`, which answer the plan's operations in order.
+pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) -> Decision {
+    let now = plan.batch.now;
+    let mut counts = counts.iter();
+    let statuses: SmallVec<[Status; 4]> = plan
+        .items
+        .into_iter()
+        .map(|item| match item {
+            Item::Free => free(),
+            Item::Unlimited(rule) => unlimited(rule),
+            Item::Counted(counted) => match counts.next() {
+                Some(count) => judge(ruleset, counted, *count, (now, policy)),
+                None => free(),
+            },
+        })
+        .collect();
+    let roles: SmallVec<[Role; 4]> = statuses
+        .iter()
+        .map(|status| role(ruleset, status, policy))
+        .collect();
+    let over = is_over(&statuses, &roles);
+    Decision {
+        overall: if over && !policy.shadow_mode {
+            Verdict::OverLimit
+        } else {
+            Verdict::Ok
+        },
+        headline: headline(&statuses, &roles),
+        shadowed: over && policy.shadow_mode,
+        domain_unknown: plan.domain_unknown,
+        statuses,
+    }
+}
+
+fn free() -> Status {
+    Status {
+        verdict: Verdict::Ok,
+        applied: None,
+        remaining: 0,
+        rule: None,
+    }
+}
+
+fn unlimited(rule: RuleId) -> Status {
+    Status {
+        verdict: Verdict::Ok,
+        applied: None,
+        remaining: u32::MAX,
+        rule: Some(rule),
+    }
+}
+
+fn judge(
+    ruleset: &Ruleset,
+    counted: Counted,
+    count: Count,
+    (now, policy): (Timestamp, &Policy),
+) -> Status {
+    let Counted {
+        rule,
+        limit,
+        hits,
+        direction,
+        path,
+    } = counted;
+    let shadow = rule.is_some_and(|id| ruleset.rule(id).shadow_mode);
+    let (over, tally) = match direction {
+        Direction::GiveBack => (
+            false,
+            Tally {
+                given_back: hits,
+                ..Tally::default()
+            },
+        ),
+        Direction::Spend => {
+            let tally = Tally::of(
+                limit.requests_per_unit,
+                hits,
+                count.after,
+                policy.near_limit_ratio,
+            );
+            let over = count.after > u64::from(limit.requests_per_unit);
+            (
+                over,
+                if over && shadow {
+                    tally.shadowed()
+                } else {
+                    tally
+                },
+            )
+        }
+    };
+    let left = u64::from(limit.requests_per_unit).saturating_sub(count.after);
+    let reset_secs = Window::from_secs(limit.unit.as_secs()).secs_left(now);
+    Status {
+        verdict: if over && !shadow {
+            Verdict::OverLimit
+        } else {
+            Verdict::Ok
+        },
+        applied: Some(Applied {
+            limit,
+            reset_secs,
+            tally,
+            path,
+        }),
+        remaining: u32::try_from(left).unwrap_or(u32::MAX),
+        rule,
+    }
+}
+
+/// What a status counts for in the answer as a whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Not at all: an unlimited rule.
+    None,
+    /// Alone it refuses the request.
+    Limit,
+    /// It refuses the request together with all others of its kind.
+    Quota,
+}
+
+fn role(ruleset: &Ruleset, status: &Status, policy: &Policy) -> Role {
+    match status.rule {
+        Some(_) if status.applied.is_none() => Role::None,
+        _ if policy.quota_mode => Role::Quota,
+        Some(id) if ruleset.rule(id).quota_mode => Role::Quota,
+        _ => Role::Limit,
+    }
+}
+
+fn is_over(statuses: &[Status], roles: &[Role]) -> bool {
+    let of = |role| {
+        let with_role = statuses.iter().zip(roles).filter(move |(_, r)| **r == role);
+        with_role.map(|(status, _)| status.verdict == Verdict::OverLimit)
+    };
+    of(Role::Limit).any(|over| over)
+        || (of(Role::Quota).next().is_some() && of(Role::Quota).all(|over| over))
+}
+
+/// The status with the least left, the first of equals; but the last refusing one if
+/// any refuses alone.
+fn headline(statuses: &[Status], roles: &[Role]) -> Option<usize> {
+    let mut least = u32::MAX;
+    let mut choice = None;
+    for (index, (status, role)) in statuses.iter().zip(roles).enumerate() {
+        if status.applied.is_none() {
+            continue;
+        }
+        if status.verdict == Verdict::OverLimit && *role == Role::Limit {
+            (least, choice) = (0, Some(index));
+        } else if status.remaining < least {
+            (least, choice) = (status.remaining, Some(index));
+        }
+    }
+    choice
+}

@@ -1,0 +1,163 @@
+//! Counter keys: the bytes under which a store holds a counter, without its window.
+//!
+//! The Redis store appends the start of the window, so every key ends in a separator.
+
+use smallvec::SmallVec;
+
+use super::Window;
+use crate::rules::{Entry, Step};
+
+/// How counters are named.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// Stands before every key.
+    pub prefix: Box<str>,
+    /// The layout after it.
+    pub format: KeyFormat,
+}
+
+/// The layout of counter keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// `tg1:f60:domain:key=value,key=value:` with `%`, `:`, `=` and `,` escaped in the
+    /// parts: version, algorithm and window, domain, entries. No two counters share a key.
+    #[default]
+    Tidegate,
+    /// `domain_key_value_key_value_`, as envoyproxy/ratelimit writes, so that both can
+    /// count together. Different entries may share a key, as they do there.
+    Envoyproxy,
+}
+
+type Buffer = SmallVec<[u8; 256]>;
+
+impl Keys {
+    /// Appends the key of the counter for `entries` in `domain`. `steps` are the matches
+    /// of the entries, empty where no rule was asked; an entry that a shared wildcard
+    /// matched gives its pattern instead of its value.
+    pub(super) fn write(
+        &self,
+        (domain, window): (&str, Window),
+        entries: &[Entry<'_>],
+        steps: &[Step<'_>],
+        to: &mut Buffer,
+    ) {
+        to.extend_from_slice(self.prefix.as_bytes());
+        let pairs = entries
+            .iter()
+            .enumerate()
+            .map(|(i, entry)| match steps.get(i) {
+                Some(step) if step.is_shared() => (entry.key, step.pattern(entry.key)),
+                _ => (entry.key, entry.value),
+            });
+        match self.format {
+            KeyFormat::Tidegate => {
+                to.extend_from_slice(b"tg1:f");
+                decimal(window.as_secs(), to);
+                to.push(b':');
+                escape(domain, to);
+                to.push(b':');
+                for (i, (key, value)) in pairs.enumerate() {
+                    if i > 0 {
+                        to.push(b',');
+                    }
+                    escape(key, to);
+                    to.push(b'=');
+                    escape(value, to);
+                }
+                to.push(b':');
+            }
+            KeyFormat::Envoyproxy => {
+                to.extend_from_slice(domain.as_bytes());
+                to.push(b'_');
+                for (key, value) in pairs {
+                    for part in [key, value] {
+                        to.extend_from_slice(part.as_bytes());
+                        to.push(b'_');
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Appends `text` with the separators of the key layout escaped like in a URL.
+fn escape(text: &str, to: &mut Buffer) {
+    for &byte in text.as_bytes() {
+        match byte {
+            b'%' => to.extend_from_slice(b"%25"),
+            b':' => to.extend_from_slice(b"%3A"),
+            b'=' => to.extend_from_slice(b"%3D"),
+            b',' => to.extend_from_slice(b"%2C"),
+            _ => to.push(byte),
+        }
+    }
+}
+
+/// Appends the decimal digits of `number`.
+fn decimal(number: u64, to: &mut Buffer) {
+    let start = to.len();
+    let mut rest = number;
+    loop {
+        to.push(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    to[start..].reverse();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(format: KeyFormat, domain: &str, entries: &[(&str, &str)]) -> String {
+        let keys = Keys {
+            prefix: "pre:".into(),
+            format,
+        };
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|&(key, value)| Entry { key, value })
+            .collect();
+        let mut to = Buffer::new();
+        keys.write((domain, Window::from_secs(60)), &entries, &[], &mut to);
+        String::from_utf8_lossy(&to).into_owned()
+    }
+
+    #[test]
+    fn the_envoyproxy_layout_is_the_reference_s() {
+        let check = |entries: &[_], expected: &str| {
+            assert_eq!(key(KeyFormat::Envoyproxy, "shop", entries), expected);
+        };
+        check(
+            &[("tier", "gold"), ("op", "write")],
+            "pre:shop_tier_gold_op_write_",
+        );
+        check(&[("op", "")], "pre:shop_op__");
+        check(&[], "pre:shop_");
+    }
+
+    #[test]
+    fn different_entries_never_share_a_key() {
+        let questions: [(&str, &[(&str, &str)]); 9] = [
+            ("d", &[("a", "b_c")]),
+            ("d", &[("a_b", "c")]),
+            ("d", &[("a", "1"), ("b", "2")]),
+            ("d", &[("a", "1,b=2")]),
+            ("d", &[("a", "1%2Cb%3D2")]),
+            ("d", &[("a=1,b", "2")]),
+            ("d:a=1", &[]),
+            ("d", &[]),
+            ("d", &[("", "")]),
+        ];
+        let mut keys: Vec<_> = questions
+            .iter()
+            .map(|(d, e)| key(KeyFormat::Tidegate, d, e))
+            .collect();
+        assert_eq!(keys[0], "pre:tg1:f60:d:a=b_c:");
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), questions.len());
+    }
+}

@@ -1,0 +1,102 @@
+//! The statistics of one descriptor: its hits, sorted by where they fell.
+
+/// What a decision adds to the counters of its metric path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Hits asked for.
+    pub total: u64,
+    /// Hits beyond the limit.
+    pub over: u64,
+    /// Hits between the near-limit threshold and the limit.
+    pub near: u64,
+    /// Hits of requests that were within the limit.
+    pub within: u64,
+    /// Hits beyond the limit that shadow mode let pass.
+    pub shadow: u64,
+    /// Hits given back.
+    pub given_back: u64,
+}
+
+impl Tally {
+    /// Sorts `hits` that led a counter to `after`, against a limit of `limit`.
+    pub(super) fn of(limit: u32, hits: u64, after: u64, near_ratio: f32) -> Self {
+        let before = after.saturating_sub(hits);
+        let threshold = near_threshold(limit, near_ratio);
+        let limit = u64::from(limit);
+        let mut tally = Self {
+            total: hits,
+            ..Self::default()
+        };
+        if after > limit {
+            if before >= limit {
+                tally.over = hits;
+            } else {
+                tally.over = after - limit;
+                tally.near = limit - before.max(threshold).min(limit);
+            }
+        } else {
+            tally.within = hits;
+            if after > threshold {
+                tally.near = if before >= threshold {
+                    hits
+                } else {
+                    after - threshold
+                };
+            }
+        }
+        tally
+    }
+
+    /// The same in shadow mode: what is over was let pass.
+    pub(super) fn shadowed(self) -> Self {
+        Self {
+            shadow: self.over,
+            ..self
+        }
+    }
+}
+
+/// The count above which a limit is near. In single precision, so that the statistics
+/// are those of envoyproxy/ratelimit to the digit.
+fn near_threshold(limit: u32, ratio: f32) -> u64 {
+    (limit as f32 * ratio).floor() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(hits: u64, after: u64, over: u64, near: u64, within: u64) {
+        let expected = Tally {
+            total: hits,
+            over,
+            near,
+            within,
+            ..Tally::default()
+        };
+        assert_eq!(
+            Tally::of(10, hits, after, 0.8),
+            expected,
+            "{hits} hits up to {after}"
+        );
+    }
+
+    #[test]
+    fn hits_are_sorted_by_where_they_fell() {
+        check(1, 1, 0, 0, 1);
+        check(1, 8, 0, 0, 1);
+        check(1, 9, 0, 1, 1);
+        check(4, 10, 0, 2, 4);
+        check(1, 11, 1, 0, 0);
+        check(5, 12, 2, 2, 0);
+        check(12, 12, 2, 2, 0);
+        check(0, 10, 0, 0, 0);
+        check(0, 11, 0, 0, 0);
+    }
+
+    #[test]
+    fn the_threshold_is_computed_in_single_precision() {
+        assert_eq!(near_threshold(16_777_217, 0.8), 13_421_773);
+        assert_eq!(near_threshold(u32::MAX, 0.8), 3_435_973_888);
+    }
+}
