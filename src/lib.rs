@@ -62,3 +62,5 @@ pub mod limiter;
 pub mod telemetry;
 pub mod health;
 pub mod store;
+pub mod service;
+pub mod wire;

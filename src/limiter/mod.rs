@@ -18,7 +18,7 @@ pub use decide::{Applied, Decision, Status, Verdict, decide};
 pub use keys::{KeyFormat, Keys};
 pub use operation::{Action, Batch, COUNT_MAX, Count, Operation};
 pub use plan::{Plan, plan};
-pub use request::{Descriptor, Direction, Request};
+pub use request::{Descriptor, Direction, Request, Terms};
 pub use tally::Tally;
 pub use window::Window;
 

@@ -80,7 +80,7 @@ fn find_all<'r>(
     let descriptors = request.descriptors().iter();
     descriptors
         .map(|d| {
-            if d.limit.is_some() {
+            if d.terms.limit.is_some() {
                 (None, Steps::new())
             } else {
                 find(d)
@@ -123,7 +123,7 @@ fn plan_descriptor(
 ) -> Item {
     let descriptor = &request.descriptors()[index];
     let entries = request.entries(descriptor);
-    let (limit, path) = match (descriptor.limit, rule_id) {
+    let (limit, path) = match (descriptor.terms.limit, rule_id) {
         (Some(limit), _) => (
             limit,
             Some(metric_path::of_override(request.domain, entries)),
@@ -141,7 +141,7 @@ fn plan_descriptor(
         }
     };
     let hits = request.hits(descriptor);
-    let action = match descriptor.direction {
+    let action = match descriptor.terms.direction {
         Direction::Spend => Action::Spend(hits),
         Direction::GiveBack => Action::GiveBack(hits),
     };
@@ -155,7 +155,7 @@ fn plan_descriptor(
         rule: rule_id,
         limit,
         hits,
-        direction: descriptor.direction,
+        direction: descriptor.terms.direction,
         path,
     })
 }

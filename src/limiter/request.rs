@@ -18,10 +18,17 @@ pub struct Request<'a> {
     descriptors: SmallVec<[Descriptor; 4]>,
 }
 
-/// One descriptor of a request, without its entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// One descriptor of a request; [`Request::entries`] has its entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
     entries: Range<u32>,
+    /// What it asks for.
+    pub terms: Terms,
+}
+
+/// What a descriptor asks for, beside its entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
     /// A limit of the caller's own, taken instead of the rules.
     pub limit: Option<Limit>,
     /// Hits of this descriptor; 0 looks without counting.
@@ -50,15 +57,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Adds a descriptor with these entries; those that `descriptor` names are ignored.
-    pub fn push(&mut self, entries: impl IntoIterator<Item = Entry<'a>>, descriptor: Descriptor) {
+    /// Adds a descriptor.
+    pub fn push(&mut self, entries: impl IntoIterator<Item = Entry<'a>>, terms: Terms) {
         let start = self.entries.len() as u32;
         self.entries.extend(entries);
         let entries = start..self.entries.len() as u32;
-        self.descriptors.push(Descriptor {
-            entries,
-            ..descriptor
-        });
+        self.descriptors.push(Descriptor { entries, terms });
     }
 
     /// The descriptors, in order.
@@ -74,6 +78,7 @@ impl<'a> Request<'a> {
     /// What a descriptor adds: its own hits if it has any, else the request's, at least 1.
     pub fn hits(&self, descriptor: &Descriptor) -> u64 {
         descriptor
+            .terms
             .hits
             .unwrap_or_else(|| self.hits_addend.max(1).into())
     }

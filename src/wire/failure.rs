@@ -1,0 +1,55 @@
+//! The one table of errors: what failed, its gRPC code, its HTTP status.
+
+use http::StatusCode;
+use tonic::{Code, Status};
+
+use super::json::JsonError;
+use super::request::RequestError;
+use crate::service::CheckError;
+use crate::store::StoreError;
+
+/// A request that was not decided.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It cannot be read.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// It is against the rules of the protocol or beyond a bound.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// It could not be decided.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+}
+
+impl Failure {
+    /// The gRPC code. Never UNKNOWN: callers act on the code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Json(_) | Self::Request(_) => Code::InvalidArgument,
+            Self::Check(CheckError::EmptyDomain | CheckError::NoDescriptors) => {
+                Code::InvalidArgument
+            }
+            Self::Check(CheckError::NoRules) => Code::Unavailable,
+            Self::Check(CheckError::Store(error)) => match error {
+                StoreError::Unavailable(_) | StoreError::Refused(_) => Code::Unavailable,
+                StoreError::Timeout(_) => Code::DeadlineExceeded,
+                StoreError::Full(_) => Code::ResourceExhausted,
+            },
+        }
+    }
+
+    /// The HTTP status: 400 where the caller is at fault, else 503.
+    pub fn http_status(&self) -> StatusCode {
+        match self.code() {
+            Code::InvalidArgument => StatusCode::BAD_REQUEST,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.code(), failure.to_string())
+    }
+}
