@@ -64,3 +64,4 @@ pub mod health;
 pub mod store;
 pub mod service;
 pub mod wire;
+pub mod server;

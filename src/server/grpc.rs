@@ -1,0 +1,136 @@
+//! The gRPC listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Response};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tower::util::MapResponseLayer;
+
+use super::rate_limit::RateLimit;
+use super::{Connections, Front, HealthApi, Listener};
+use crate::store::Store;
+use crate::wire::pb;
+use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
+use crate::wire::pb::grpc::health::v1::health_server::HealthServer;
+use crate::wire::pb::tidegate::health::v1::health_service_server::HealthServiceServer;
+
+/// How the gRPC listener treats its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcOptions {
+    /// The largest message, before and after decompression.
+    pub max_message_bytes: usize,
+    /// Connections open at a time.
+    pub max_connections: usize,
+    /// A connection is told to go at this age.
+    pub max_connection_age: Duration,
+    /// And cut this long after.
+    pub max_connection_age_grace: Duration,
+    /// Whether the server describes its services.
+    pub reflection: Reflection,
+}
+
+/// Whether server reflection is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reflection {
+    /// It is.
+    On,
+    /// It is not.
+    #[default]
+    Off,
+}
+
+/// Streams that one connection may have open.
+const MAX_STREAMS: u32 = 10_000;
+/// A silent peer is asked for a sign of life this often, and given up this long after.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most that the headers of a request may hold.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+
+/// Serves until `stop`, then tells every connection to go and resolves when the last one
+/// has gone.
+///
+/// # Errors
+///
+/// The services cannot be described for reflection, or serving failed.
+pub async fn serve<S: Store>(
+    listener: Listener,
+    (front, health): (Arc<Front<S>>, HealthApi),
+    options: GrpcOptions,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let connections = Connections::from(listener, options.max_connections, stop.clone());
+    let routes = routes(front, health, &options)?;
+    Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_connection_age(jittered(options.max_connection_age))
+        .max_connection_age_grace(options.max_connection_age_grace)
+        .layer(MapResponseLayer::new(too_large_is_invalid(
+            options.max_message_bytes,
+        )))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+fn routes<S: Store>(
+    front: Arc<Front<S>>,
+    health: HealthApi,
+    options: &GrpcOptions,
+) -> anyhow::Result<Routes> {
+    let max = options.max_message_bytes;
+    let rate_limit = RateLimitServiceServer::new(RateLimit(front))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(max);
+    let probes = HealthServer::new(health.clone()).max_decoding_message_size(max);
+    let report = HealthServiceServer::new(health).max_decoding_message_size(max);
+    let routes = Routes::new(rate_limit)
+        .add_service(probes)
+        .add_service(report);
+    Ok(match options.reflection {
+        Reflection::Off => routes,
+        Reflection::On => {
+            let describe = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+                .build_v1()?;
+            routes.add_service(describe)
+        }
+    }
+    .prepare())
+}
+
+/// Up to a tenth more or less, so that the replicas' connections do not end together.
+fn jittered(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+/// Our services say OUT_OF_RANGE only for a message over the maximum. That is an invalid
+/// argument, and the caller should learn which bound it passed.
+fn too_large_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body> + Clone {
+    let reason = format!(
+        "the message is larger than the maximum of {max} bytes (TIDEGATE_MAX_MESSAGE_BYTES)"
+    );
+    let reason = HeaderValue::from_str(&reason.replace(' ', "%20")).ok();
+    move |mut response| {
+        let headers = response.headers_mut();
+        if headers
+            .get("grpc-status")
+            .is_some_and(|status| status == "11")
+        {
+            headers.insert("grpc-status", HeaderValue::from_static("3"));
+            if let Some(reason) = reason.clone() {
+                headers.insert("grpc-message", reason);
+            }
+        }
+        response
+    }
+}

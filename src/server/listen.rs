@@ -1,0 +1,125 @@
+//! Opening sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UnixListener, lookup_host};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A host name or address and a port; port 0 is any free one.
+    Tcp(String, u16),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// An open socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// On TCP.
+    Tcp(TcpListener),
+    /// On a unix socket, removed when the listener is dropped.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a unix socket.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// How many connections wait for `accept`.
+const BACKLOG: i32 = 4096;
+
+impl Listener {
+    /// Opens `endpoint`. A TCP port may be shared with another process that also opened
+    /// it so (SO_REUSEPORT), as two versions do during a restart. A socket file that
+    /// nobody listens on is replaced.
+    ///
+    /// # Errors
+    ///
+    /// What the system said; the host cannot be resolved or the endpoint is taken.
+    pub async fn open(endpoint: &Endpoint) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Tcp(host, port) => Self::open_tcp(host, *port).await,
+            Endpoint::Unix(path) => Self::open_unix(path).await,
+        }
+    }
+
+    async fn open_tcp(host: &str, port: u16) -> io::Result<Self> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host.is_empty() { "::" } else { host };
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in lookup_host((host, port)).await? {
+            match tcp(address) {
+                Ok(listener) => return Ok(Self::Tcp(listener)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open_unix(path: &Path) -> io::Result<Self> {
+        if tokio::net::UnixStream::connect(path)
+            .await
+            .is_err_and(is_refused)
+        {
+            std::fs::remove_file(path)?;
+        }
+        Ok(Self::Unix(
+            UnixListener::bind(path)?,
+            SocketFile(path.to_owned()),
+        ))
+    }
+
+    /// The address in words, such as `127.0.0.1:8081`.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.to_string(),
+                Err(error) => format!("an unknown address ({error})"),
+            },
+            Self::Unix(_, file) => file.0.display().to_string(),
+        }
+    }
+
+    /// The TCP port, if it is one.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+fn is_refused(error: io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionRefused
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // `::` also serves IPv4, as Istio's sample expects.
+        socket.set_only_v6(false)?;
+    }
+    // A fixed port can be shared; a free one must be free.
+    if address.port() != 0 {
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}

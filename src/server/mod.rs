@@ -1,0 +1,20 @@
+//! The listeners: gRPC, HTTP, debug; accepting, answering, draining.
+
+mod accept;
+mod answer;
+mod debug;
+mod drain;
+mod grpc;
+mod health;
+mod http;
+mod listen;
+mod rate_limit;
+
+pub use accept::Connections;
+pub use answer::Front;
+pub use debug::router as debug_router;
+pub use drain::{Activity, Shutdown};
+pub use grpc::{GrpcOptions, Reflection, serve as serve_grpc};
+pub use health::HealthApi;
+pub use http::{HttpState, router as http_router, serve as serve_http};
+pub use listen::{Endpoint, Listener};
