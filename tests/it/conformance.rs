@@ -46,7 +46,7 @@ async fn the_memory_store_answers_as_the_reference() {
             replayed += 1;
         }
     }
-    assert_eq!(replayed, 127);
+    assert_eq!(replayed, 136);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn the_redis_store_answers_as_the_reference_and_leaves_the_same_keys() {
         }
         replayed += 1;
     }
-    assert_eq!(replayed, 127);
+    assert_eq!(replayed, 136);
 }
 
 fn transcripts() -> Vec<(String, Value)> {

@@ -1,0 +1,241 @@
+//! From start to exit: open, load, serve, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Core, probe, series};
+use crate::clock::Clock;
+use crate::server::{
+    Endpoint, GrpcOptions, HealthApi, HttpState, Listener, Shutdown, debug_router, http_router,
+    serve_grpc, serve_http,
+};
+use crate::settings::{Backend, Settings};
+use crate::sources::files::{FileSet, FileSource, SourceError};
+use crate::store::memory::{MemoryConfig, MemoryStore};
+use crate::store::redis::RedisStore;
+use crate::store::{AnyStore, Store as _};
+use crate::wire::json::Json;
+
+/// The rules that are served where none are configured.
+const EXAMPLE: &str = include_str!("../../deploy/rules/example.yaml");
+
+/// The sockets of a service.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The gRPC protocol.
+    pub grpc: Listener,
+    /// `/json`, `/healthcheck`, `/health`, `/metrics`.
+    pub http: Listener,
+    /// What is in force.
+    pub debug: Listener,
+    /// `/metrics` by another port, for deployments made for it.
+    pub prometheus: Option<Listener>,
+}
+
+/// What reaches a running service from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// It shall end.
+    pub shutdown: Shutdown,
+    /// It shall read its rules again, changed or not.
+    pub reload: Arc<Notify>,
+}
+
+/// Opens the sockets that `settings` name.
+///
+/// # Errors
+///
+/// An endpoint is taken or cannot be resolved.
+pub async fn open(settings: &Settings) -> anyhow::Result<Listeners> {
+    Ok(Listeners {
+        grpc: listener("gRPC", &settings.grpc.listen).await?,
+        http: listener("HTTP", &settings.http).await?,
+        debug: listener("debug", &settings.debug).await?,
+        prometheus: match &settings.prometheus {
+            Some(prometheus) => Some(listener("metrics", &prometheus.address).await?),
+            None => None,
+        },
+    })
+}
+
+async fn listener(name: &str, endpoint: &Endpoint) -> anyhow::Result<Listener> {
+    let opened = Listener::open(endpoint).await;
+    opened.with_context(|| format!("cannot open the {name} listener on {endpoint}"))
+}
+
+/// Runs a service until it has drained.
+///
+/// # Errors
+///
+/// The rules directory is missing at the start, or a listener failed.
+pub async fn run(
+    settings: Settings,
+    listeners: Listeners,
+    signals: Signals,
+) -> anyhow::Result<()> {
+    let clock = Clock::System;
+    let store = store(&settings);
+    let core = Core::new(&settings, store, clock.clone());
+    let mut tasks = JoinSet::new();
+    load(&settings, &core, &signals.reload, &mut tasks).await?;
+    keep_store(&core, clock, &mut tasks);
+    let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
+    core.health.update(|facts| facts.listening = true);
+    tokio::select! {
+        () = signals.shutdown.drain.cancelled() => {}
+        Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
+    }
+    drain(&settings, &core, &signals.shutdown, servers).await;
+    Ok(())
+}
+
+fn store(settings: &Settings) -> AnyStore {
+    match &settings.store.backend {
+        Backend::Memory { max_counters } => {
+            tracing::info!(max_counters, "counting in memory: counters end with this process");
+            let max_counters = *max_counters;
+            AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
+        }
+        Backend::Redis(config) => {
+            tracing::info!(address = config.describe(), "counting in Redis");
+            AnyStore::Redis(RedisStore::connect(config.clone()))
+        }
+    }
+}
+
+/// Loads the rules for the first time and watches them from then on.
+async fn load(
+    settings: &Settings,
+    core: &Core<AnyStore>,
+    reload: &Arc<Notify>,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let mut source = FileSource::new(settings.rules.files.clone());
+    let (source, set) = tokio::task::spawn_blocking(move || {
+        let set = source.read();
+        (source, set)
+    })
+    .await?;
+    match set {
+        Err(SourceError::Missing(directory)) if settings.rules.is_default => {
+            tracing::warn!(
+                directory = %directory.display(),
+                "no rules are configured: serving the example rules; set RUNTIME_ROOT to yours"
+            );
+            core.reloader.apply(Ok(example()));
+            return Ok(());
+        }
+        Err(error @ SourceError::Missing(_)) => {
+            return Err(error).context("set RUNTIME_ROOT, RUNTIME_SUBDIRECTORY and RUNTIME_APPDIRECTORY to where the rules are");
+        }
+        set => core.reloader.apply(set),
+    }
+    let (reloader, reload) = (core.reloader.clone(), Arc::clone(reload));
+    tasks.spawn(source.watch(reload, move |set| reloader.apply(set)));
+    Ok(())
+}
+
+fn example() -> FileSet {
+    let file = crate::rules::SourceFile {
+        name: "example.yaml".to_owned(),
+        bytes: EXAMPLE.as_bytes().to_vec(),
+    };
+    FileSet { files: vec![file], warnings: Vec::new() }
+}
+
+fn keep_store(core: &Core<AnyStore>, clock: Clock, tasks: &mut JoinSet<()>) {
+    let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
+    if let AnyStore::Memory(memory) = &front.service.store {
+        tasks.spawn(probe::sweep(Arc::clone(memory), clock));
+    }
+    tasks.spawn(async move { probe::watch_store(&front.service.store, health).await });
+}
+
+fn serve(
+    settings: &Settings,
+    core: &Core<AnyStore>,
+    listeners: Listeners,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    tracing::info!(
+        grpc = listeners.grpc.address(),
+        http = listeners.http.address(),
+        debug = listeners.debug.address(),
+        store = core.front.service.store.name(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    let bounds = &settings.bounds;
+    let max_connections = bounds.max_connections;
+    let mut servers = JoinSet::new();
+    let health = HealthApi {
+        health: Arc::clone(&core.health),
+        metrics: Arc::clone(&core.front.service.metrics),
+        stop: stop.clone(),
+    };
+    let options = GrpcOptions {
+        max_message_bytes: bounds.max_message_bytes,
+        max_connections,
+        max_connection_age: settings.grpc.max_connection_age,
+        max_connection_age_grace: settings.grpc.max_connection_age_grace,
+        reflection: settings.grpc.reflection,
+    };
+    let services = (Arc::clone(&core.front), health);
+    servers.spawn(serve_grpc(listeners.grpc, services, options, stop.clone()));
+    let state = HttpState {
+        front: Arc::clone(&core.front),
+        health: Arc::clone(&core.health),
+        json: Json::new()?,
+        collect: {
+            let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
+            Arc::new(move |page| series::collect(&health.facts(), &front.service.store, page))
+        },
+    };
+    let mut http = vec![
+        (listeners.http, http_router(state.clone(), bounds.max_message_bytes)),
+        (listeners.debug, debug_router(Arc::clone(&core.front.service.rules))),
+    ];
+    if let (Some(listener), Some(prometheus)) = (listeners.prometheus, &settings.prometheus) {
+        http.push((listener, metrics_router(state, &prometheus.path)));
+    }
+    for (listener, router) in http {
+        let stop = stop.clone();
+        servers.spawn(async move {
+            serve_http(listener, router, max_connections, stop).await;
+            Ok(())
+        });
+    }
+    Ok(servers)
+}
+
+/// Fails health, waits for probes to see it, closes the listeners, finishes what is under
+/// way.
+async fn drain(
+    settings: &Settings,
+    core: &Core<AnyStore>,
+    shutdown: &Shutdown,
+    mut servers: JoinSet<anyhow::Result<()>>,
+) {
+    let Settings { shutdown: times, .. } = settings;
+    tracing::info!(delay = ?times.drain_delay, "draining: health is NOT_SERVING, requests are still answered");
+    core.health.update(|facts| facts.draining = true);
+    tokio::select! {
+        () = tokio::time::sleep(times.drain_delay) => {}
+        () = shutdown.stop.cancelled() => {}
+        () = shutdown.abort.cancelled() => {}
+    }
+    shutdown.stop.cancel();
+    let all_gone = async { while servers.join_next().await.is_some() {} };
+    let how = tokio::select! {
+        () = all_gone => "every connection has gone",
+        () = Arc::clone(&core.front.activity).quiet() => "nothing is under way",
+        () = tokio::time::sleep(times.grace) => "the grace period is over",
+        () = shutdown.abort.cancelled() => "a second signal came",
+    };
+    tracing::info!(how, "stopped");
+}
