@@ -60,3 +60,5 @@ pub mod clock;
 pub mod rules;
 pub mod limiter;
 pub mod store;
+pub mod sources;
+pub mod settings;
