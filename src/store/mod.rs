@@ -14,6 +14,7 @@
 
 pub mod memory;
 pub mod redis;
+pub mod secret;
 
 use std::sync::Arc;
 use std::time::Duration;
