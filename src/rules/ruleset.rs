@@ -34,6 +34,8 @@ pub struct Rule {
     pub path: Box<str>,
     /// The limit; `None` means unlimited.
     pub limit: Option<Limit>,
+    /// As written in the file, for display: an unlimited rule may give it, to no effect.
+    pub requests_per_unit: u32,
     /// Echoed to the caller and the target of `replaces`; may be empty.
     pub name: Box<str>,
     /// Names of the rules that do not count when this one matches.
@@ -222,11 +224,12 @@ impl Builder {
         (root, false)
     }
 
-    /// Adds a child, `None` if `parent` has one of the same composite key.
-    pub(super) fn child(&mut self, parent: NodeId, new: NewNode<'_>) -> Option<NodeId> {
+    /// Adds a child. Refuses a composite key that `parent` has already, with the child
+    /// that bears it.
+    pub(super) fn child(&mut self, parent: NodeId, new: NewNode<'_>) -> Result<NodeId, NodeId> {
         let composite = composite(new.key, new.value);
-        if self.0.child(self.0.node(parent), &[&composite]).is_some() {
-            return None;
+        if let Some(taken) = self.0.child(self.0.node(parent), &[&composite]) {
+            return Err(taken);
         }
         let rule = new.rule.map(|rule| {
             self.0.rules.push(rule);
@@ -249,7 +252,12 @@ impl Builder {
         parent.children = children;
         parent.has_joined |= has_joined;
         parent.wildcards.extend(wildcard.map(|pattern| (pattern, id)));
-        Some(id)
+        Ok(id)
+    }
+
+    /// A node that no look-up reaches.
+    pub(super) fn detached(&mut self) -> NodeId {
+        self.push(Node::default())
     }
 
     pub(super) fn finish(self) -> Ruleset {
