@@ -4,7 +4,5 @@
 
 mod conformance;
 mod rules;
-mod settings;
-mod sources;
 mod store;
 mod support;

@@ -1,3 +1,4 @@
 //! What tests lean on.
 
 pub(crate) mod redis;
+pub(crate) mod stores;
