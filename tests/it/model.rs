@@ -101,7 +101,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn node() -> impl Strategy<Value = Node> {
-    let keys = vec!["a", "b", "a_b", "a*"];
+    let keys = vec!["a", "b", "a_b", "a_", "a*"];
     let values = vec!["", "", "x", "y", "x*", "*y", "*", "b_x"];
     let flat = (
         prop::sample::select(keys),
