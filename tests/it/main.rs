@@ -5,5 +5,7 @@
 mod conformance;
 mod model;
 mod rules;
+mod settings;
+mod sources;
 mod store;
 mod support;
