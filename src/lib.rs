@@ -63,5 +63,8 @@ pub mod telemetry;
 pub mod health;
 pub mod store;
 pub mod service;
+pub mod sources;
 pub mod wire;
 pub mod server;
+pub mod settings;
+pub mod app;

@@ -1,2 +1,56 @@
-//! Tidegate.
-fn main() {}
+//! The command line: serve, check rule files, ask a server.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod cli {
+    pub(crate) mod check;
+    pub(crate) mod help;
+    pub(crate) mod hit;
+    pub(crate) mod serve;
+}
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use cli::{check, help, hit, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Decides for Envoy whether a request may pass.
+///
+/// Without a command it serves: rules from RUNTIME_ROOT, counters in REDIS_URL or in
+/// memory. It is configured by environment variables only; they are listed below.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads rule files and says everything that is wrong with them.
+    Check(check::Check),
+    /// Asks a running server for one decision.
+    Hit(hit::Hit),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::command().after_help(help::settings());
+    let arguments = command.try_get_matches().and_then(|m| Arguments::from_arg_matches(&m));
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let result = match arguments.command {
+        None => serve::run(),
+        Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Hit(hit)) => hit::run(hit),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("tidegate: {error:#}");
+        ExitCode::FAILURE
+    })
+}

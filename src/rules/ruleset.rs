@@ -34,6 +34,8 @@ pub struct Rule {
     pub path: Box<str>,
     /// The limit; `None` means unlimited.
     pub limit: Option<Limit>,
+    /// As written in the file, for display: an unlimited rule may give it, to no effect.
+    pub requests_per_unit: u32,
     /// Echoed to the caller and the target of `replaces`; may be empty.
     pub name: Box<str>,
     /// Names of the rules that do not count when this one matches.
@@ -99,10 +101,7 @@ impl<'r> Step<'r> {
     /// composite key less `key_`, or all of it where the pattern reached into the key.
     pub fn pattern(&self, key: &str) -> &'r str {
         let composite: &'r str = &self.node.composite;
-        composite
-            .strip_prefix(key)
-            .and_then(|rest| rest.strip_prefix('_'))
-            .unwrap_or(composite)
+        composite.strip_prefix(key).and_then(|rest| rest.strip_prefix('_')).unwrap_or(composite)
     }
 
     /// Whether the pattern covers part of an entry's `key`, not only its value.
@@ -173,10 +172,7 @@ impl Ruleset {
     }
 
     fn step(&self, at: &Node, entry: &Entry<'_>) -> Option<Step<'_>> {
-        let reach = |id, how| Step {
-            node: self.node(id),
-            how,
-        };
+        let reach = |id, how| Step { node: self.node(id), how };
         if at.has_joined
             && let Some(id) = self.child(at, &[entry.key, "_", entry.value])
         {
@@ -190,17 +186,14 @@ impl Ruleset {
                 return Some(reach(*id, How::Wildcard));
             }
         }
-        self.child(at, &[entry.key])
-            .map(|id| reach(id, How::Default))
+        self.child(at, &[entry.key]).map(|id| reach(id, How::Default))
     }
 
     /// The child whose composite key is `parts` joined.
     fn child(&self, at: &Node, parts: &[&str]) -> Option<NodeId> {
         let same = |id: &NodeId| {
             let mut rest = &*self.node(*id).composite;
-            parts
-                .iter()
-                .all(|part| rest.strip_prefix(part).map(|r| rest = r).is_some())
+            parts.iter().all(|part| rest.strip_prefix(part).map(|r| rest = r).is_some())
                 && rest.is_empty()
         };
         at.children.find(hash(parts), same).copied()
@@ -236,11 +229,12 @@ impl Builder {
         (root, false)
     }
 
-    /// Adds a child, `None` if `parent` has one of the same composite key.
-    pub(super) fn child(&mut self, parent: NodeId, new: NewNode<'_>) -> Option<NodeId> {
+    /// Adds a child. Refuses a composite key that `parent` has already, with the child
+    /// that bears it.
+    pub(super) fn child(&mut self, parent: NodeId, new: NewNode<'_>) -> Result<NodeId, NodeId> {
         let composite = composite(new.key, new.value);
-        if self.0.child(self.0.node(parent), &[&composite]).is_some() {
-            return None;
+        if let Some(taken) = self.0.child(self.0.node(parent), &[&composite]) {
+            return Err(taken);
         }
         let rule = new.rule.map(|rule| {
             self.0.rules.push(rule);
@@ -255,19 +249,20 @@ impl Builder {
             share_threshold: new.share_threshold,
             ..Node::default()
         });
-        let (mut children, nodes) = (
-            std::mem::take(&mut self.0.nodes[parent as usize].children),
-            &self.0.nodes,
-        );
+        let (mut children, nodes) =
+            (std::mem::take(&mut self.0.nodes[parent as usize].children), &self.0.nodes);
         let of = |id: &NodeId| hash(&[&nodes[*id as usize].composite]);
         children.insert_unique(of(&id), id, of);
         let parent = &mut self.0.nodes[parent as usize];
         parent.children = children;
         parent.has_joined |= has_joined;
-        parent
-            .wildcards
-            .extend(wildcard.map(|pattern| (pattern, id)));
-        Some(id)
+        parent.wildcards.extend(wildcard.map(|pattern| (pattern, id)));
+        Ok(id)
+    }
+
+    /// A node that no look-up reaches.
+    pub(super) fn detached(&mut self) -> NodeId {
+        self.push(Node::default())
     }
 
     pub(super) fn finish(self) -> Ruleset {
@@ -282,11 +277,7 @@ impl Builder {
 
 /// `key`, or `key_value` where there is a value.
 pub(super) fn composite(key: &str, value: &str) -> String {
-    if value.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{key}_{value}")
-    }
+    if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") }
 }
 
 /// Hashes the joined text. The tables hold only what the rules' author wrote, so the

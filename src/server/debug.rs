@@ -32,16 +32,8 @@ fn limits(rules: &Rules) -> String {
 
 fn line(rule: &Rule) -> String {
     let mut line = format!("{}: ", rule.path);
-    let _ = match rule.limit {
-        Some(limit) => {
-            write!(
-                line,
-                "unit={} requests_per_unit={}",
-                limit.unit, limit.requests_per_unit
-            )
-        }
-        None => write!(line, "unit=UNKNOWN requests_per_unit=0"),
-    };
+    let unit = rule.limit.map_or("UNKNOWN", |limit| limit.unit.name());
+    let _ = write!(line, "unit={unit} requests_per_unit={}", rule.requests_per_unit);
     let _ = writeln!(
         line,
         ", shadow_mode: {}, quota_mode: {}",

@@ -6,12 +6,17 @@
 //! - An operation counts once or, when it answers with an error, at most once; a store
 //!   never repeats an operation whose outcome is unknown.
 //! - Concurrent operations on one counter behave as if run one after the other.
-//! - A counter leaves by itself some time after its window has ended.
-//! - `apply` ends within the store's deadline.
+//! - A counter is kept until its window has ended and leaves by itself some time after.
+//! - A clock that steps back makes nothing countable again: over all windows seen, no
+//!   more than one limit each is admitted.
+//! - `apply` ends within the store's deadline; dropping it early does no harm, though the
+//!   operations may have been counted.
 
 pub mod memory;
 pub mod redis;
+pub mod secret;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -31,6 +36,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// What to call it: `memory`, `redis`.
     fn name(&self) -> &'static str;
+}
+
+impl<S: Store> Store for Arc<S> {
+    async fn apply(&self, batch: &Batch) -> Counts {
+        S::apply(self, batch).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        S::probe(self).await
+    }
+
+    fn name(&self) -> &'static str {
+        S::name(self)
+    }
 }
 
 /// Why a store cannot say.

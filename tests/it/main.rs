@@ -1,1 +1,10 @@
-fn main() {}
+//! The integration tests, one binary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod conformance;
+mod rules;
+mod settings;
+mod sources;
+mod store;
+mod support;

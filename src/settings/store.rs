@@ -1,0 +1,155 @@
+//! The part of the table that says where counters live.
+
+use std::time::Duration;
+
+use super::reader::Reader;
+use super::redis::{self, Login, Socket};
+use super::value::{Jitter, Value};
+use super::{Backend, Redis, Secret, Store};
+
+const MS: Duration = Duration::from_millis(1);
+const MILLION: usize = 1_000_000;
+
+/// What `BACKEND_TYPE` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Memory,
+    Redis,
+}
+
+impl Value for Kind {
+    const ALLOWED: &'static str = "redis or memory (memcache is not supported yet)";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "memory" => Some(Self::Memory),
+            "redis" => Some(Self::Redis),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Memory => "memory".to_owned(),
+            Self::Redis => "redis".to_owned(),
+        }
+    }
+}
+
+/// Reads where counters live: in Redis if `REDIS_URL` says where that is, else in memory.
+pub(super) fn read(r: &mut Reader<'_>) -> Store {
+    r.group("Store");
+    let kind: Option<Kind> = r.optional(
+        "BACKEND_TYPE",
+        "Where counters live; unset: in Redis if `REDIS_URL` is set, else in memory.",
+    );
+    let timeout = r.within(
+        "TIDEGATE_STORE_TIMEOUT",
+        200 * MS,
+        MS..=60_000 * MS,
+        "How long one decision waits for its counters.",
+    );
+    let max_counters = r.within(
+        "TIDEGATE_MEMORY_MAX_COUNTERS",
+        MILLION,
+        1..=1000 * MILLION,
+        "How many counters the memory store holds.",
+    );
+    let mut given = Given::read(r);
+    let url = given.url.take().filter(|url| !url.expose().is_empty());
+    let redis = match (kind, url) {
+        (Some(Kind::Memory), url) => {
+            if url.is_some() {
+                r.warn("REDIS_URL is set but not used, as BACKEND_TYPE is memory");
+            }
+            None
+        }
+        (_, Some(url)) => given.server(&url, r),
+        (Some(Kind::Redis), None) => {
+            // Counting in memory instead would give every replica a limit of its own.
+            r.refuse(
+                "REDIS_URL",
+                "nothing",
+                "an address, as BACKEND_TYPE is redis",
+            );
+            None
+        }
+        (None, None) => None,
+    };
+    Store {
+        timeout,
+        backend: redis.map_or(Backend::Memory { max_counters }, Backend::Redis),
+    }
+}
+
+/// The variables about Redis, as they are.
+struct Given {
+    url: Option<Secret>,
+    socket: Option<Socket>,
+    auth: Option<Secret>,
+    connect_timeout: Duration,
+    jitter: Jitter,
+}
+
+impl Given {
+    fn read(r: &mut Reader<'_>) -> Self {
+        let given = Self {
+            url: r.secret(
+                "REDIS_URL",
+                "Where Redis is: a path, `host:port` or \
+                 `redis://user:password@host:port/database`.",
+            ),
+            socket: r.optional(
+                "REDIS_SOCKET_TYPE",
+                "The kind of socket to Redis; unset: unix if `REDIS_URL` is a path, else tcp.",
+            ),
+            auth: r.secret(
+                "REDIS_AUTH",
+                "`password` or `user:password`; goes before the credentials of `REDIS_URL`.",
+            ),
+            connect_timeout: r.within(
+                "REDIS_TIMEOUT",
+                10_000 * MS,
+                MS..=3_600_000 * MS,
+                "How long connecting to Redis may take.",
+            ),
+            jitter: r.read(
+                "EXPIRATION_JITTER_MAX_SECONDS",
+                Jitter(300),
+                "Up to this many seconds are added at random to the time counters live on in \
+                 Redis.",
+            ),
+        };
+        if given
+            .url
+            .as_ref()
+            .is_some_and(|url| url.expose().is_empty())
+        {
+            r.warn("REDIS_URL is set but empty: it counts as unset");
+        }
+        given
+    }
+
+    /// The server at `url`, if that can be read.
+    fn server(self, url: &Secret, r: &mut Reader<'_>) -> Option<Redis> {
+        let refuse = |allowed| {
+            let found = "something else (not shown: it may hold a password)";
+            r.refuse("REDIS_URL", found, allowed);
+        };
+        let target = redis::target(url.expose(), self.socket)
+            .map_err(refuse)
+            .ok()?;
+        let login = self.auth.map(|auth| Login::parse(auth.expose()));
+        let login = login
+            .filter(|login| login.password.is_some())
+            .unwrap_or(target.login);
+        Some(Redis {
+            endpoint: target.endpoint,
+            user: login.user,
+            password: login.password,
+            database: target.database,
+            connect_timeout: self.connect_timeout,
+            expiration_jitter: Duration::from_secs(self.jitter.0),
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! The table of variables: name, default, what it does.
+
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::reader::Reader;
+use super::value::{Header, Ratio};
+use super::{
+    Answer, Bounds, HeaderNames, KeyFormat, Limiter, Log, LogFormat, Rules, Settings, Shutdown,
+    listeners, store,
+};
+use crate::sources::files;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+const MIB: usize = 1024 * 1024;
+const MILLION: usize = 1_000_000;
+
+/// Reads every variable that is honoured; wrong ones leave their default.
+pub(super) fn read(r: &mut Reader<'_>) -> Settings {
+    let listeners = listeners::read(r);
+    Settings {
+        http: listeners.http,
+        debug: listeners.debug,
+        grpc: listeners.grpc,
+        prometheus: listeners.prometheus,
+        log: log(r),
+        environment: r.read(
+            "TIDEGATE_ENVIRONMENT",
+            String::new(),
+            "What this deployment calls itself in telemetry, such as `production`.",
+        ),
+        rules: rules(r),
+        store: store::read(r),
+        limiter: limiter(r),
+        answer: answer(r),
+        bounds: bounds(r),
+        shutdown: shutdown(r),
+        warnings: Vec::new(),
+    }
+}
+
+fn log(r: &mut Reader<'_>) -> Log {
+    r.group("Log");
+    Log {
+        level: r.read(
+            "LOG_LEVEL",
+            Level::INFO,
+            "The least important level that is written. envoyproxy/ratelimit defaults to WARN; \
+             reloads and refused rules should be seen, and requests are never logged above debug.",
+        ),
+        format: r.read("LOG_FORMAT", LogFormat::Text, "How a line looks."),
+    }
+}
+
+fn rules(r: &mut Reader<'_>) -> Rules {
+    r.group("Rules");
+    Rules {
+        files: rule_files(r),
+        merge_domains: r.read(
+            "MERGE_DOMAIN_CONFIG",
+            false,
+            "Files of one domain add up instead of excluding each other.",
+        ),
+        start_without_rules: r.read(
+            "FORCE_START_WITHOUT_INITIAL_CONFIG",
+            false,
+            "Serve before the first rules are loaded.",
+        ),
+        healthy_needs_rules: r.read(
+            "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
+            false,
+            "Report healthy only once rules have been loaded.",
+        ),
+    }
+}
+
+fn rule_files(r: &mut Reader<'_>) -> files::Options {
+    let text = |text: &str| text.to_owned();
+    files::Options {
+        root: r
+            .read(
+                "RUNTIME_ROOT",
+                text("/srv/runtime_data/current"),
+                "The directory that holds the rules; may be a link that is flipped.",
+            )
+            .into(),
+        subdirectory: r.read("RUNTIME_SUBDIRECTORY", text(""), "A directory below it."),
+        app_directory: r.read(
+            "RUNTIME_APPDIRECTORY",
+            text("config"),
+            "A directory below that; or, with `RUNTIME_WATCH_ROOT`, what the paths of rule files \
+             begin with, up to a dot or a slash.",
+        ),
+        ignore_dot_files: r.read(
+            "RUNTIME_IGNOREDOTFILES",
+            false,
+            "Skip files and directories that begin with a dot. Those that begin with two are \
+             always skipped.",
+        ),
+        watch_root: r.read(
+            "RUNTIME_WATCH_ROOT",
+            true,
+            "Walk root and subdirectory for files that begin with the app directory, instead of \
+             walking the app directory.",
+        ),
+        max_file_bytes: r.within(
+            "TIDEGATE_RULES_MAX_FILE_BYTES",
+            16 * MIB as u64,
+            1..=1024 * MIB as u64,
+            "The largest rule file that is read.",
+        ),
+        max_files: r.within(
+            "TIDEGATE_RULES_MAX_FILES",
+            1000,
+            1..=100_000,
+            "How many rule files are read.",
+        ),
+        poll_interval: r.within(
+            "TIDEGATE_RULES_POLL_INTERVAL",
+            250 * MS,
+            10 * MS..=10 * SECOND,
+            "How often the rule files are looked at for changes.",
+        ),
+    }
+}
+
+fn limiter(r: &mut Reader<'_>) -> Limiter {
+    r.group("Decisions");
+    Limiter {
+        near_limit_ratio: r
+            .read(
+                "NEAR_LIMIT_RATIO",
+                Ratio(0.8),
+                "A count above this part of a limit is near it.",
+            )
+            .0,
+        shadow_mode: r.read(
+            "SHADOW_MODE",
+            false,
+            "Let every request pass that is over limit.",
+        ),
+        quota_mode: r.read(
+            "QUOTA_MODE",
+            false,
+            "Let every request pass, and report what is over limit as metadata.",
+        ),
+        key_format: r.read(
+            "TIDEGATE_KEY_FORMAT",
+            KeyFormat::Tidegate,
+            "How counters are named; `envoyproxy` to share one Redis with envoyproxy/ratelimit.",
+        ),
+        key_prefix: r.read(
+            "CACHE_KEY_PREFIX",
+            String::new(),
+            "What every counter key begins with.",
+        ),
+    }
+}
+
+fn answer(r: &mut Reader<'_>) -> Answer {
+    let header = |name: &str| Header(name.to_owned());
+    r.group("Answers");
+    let enabled = r.read(
+        "LIMIT_RESPONSE_HEADERS_ENABLED",
+        false,
+        "Send the three headers below.",
+    );
+    let headers = HeaderNames {
+        limit: r
+            .read(
+                "LIMIT_LIMIT_HEADER",
+                header("RateLimit-Limit"),
+                "Tells the limit.",
+            )
+            .0,
+        remaining: r
+            .read(
+                "LIMIT_REMAINING_HEADER",
+                header("RateLimit-Remaining"),
+                "Tells what is left of it.",
+            )
+            .0,
+        reset: r
+            .read(
+                "LIMIT_RESET_HEADER",
+                header("RateLimit-Reset"),
+                "Tells the seconds until its window ends.",
+            )
+            .0,
+    };
+    Answer {
+        headers: enabled.then_some(headers),
+        dynamic_metadata: r.read(
+            "RESPONSE_DYNAMIC_METADATA",
+            false,
+            "Send the request's descriptors back as dynamic metadata.",
+        ),
+    }
+}
+
+fn bounds(r: &mut Reader<'_>) -> Bounds {
+    r.group("Bounds");
+    Bounds {
+        max_message_bytes: r.within(
+            "TIDEGATE_MAX_MESSAGE_BYTES",
+            4 * MIB,
+            1024..=256 * MIB,
+            "Bytes of a request message.",
+        ),
+        max_descriptors: r.within(
+            "TIDEGATE_MAX_DESCRIPTORS",
+            1000,
+            1..=MILLION,
+            "Descriptors of a request.",
+        ),
+        max_entries: r.within(
+            "TIDEGATE_MAX_ENTRIES",
+            100,
+            1..=MILLION,
+            "Entries of a descriptor.",
+        ),
+        max_string_bytes: r.within(
+            "TIDEGATE_MAX_STRING_BYTES",
+            16 * 1024,
+            1..=256 * MIB,
+            "Bytes of a domain, a key or a value.",
+        ),
+        max_connections: r.within(
+            "TIDEGATE_MAX_CONNECTIONS",
+            10_000,
+            1..=MILLION,
+            "Connections of a listener at a time.",
+        ),
+        max_metric_paths: r.within(
+            "TIDEGATE_MAX_METRIC_PATHS",
+            10_000,
+            0..=MILLION,
+            "Different paths that metrics are kept for.",
+        ),
+    }
+}
+
+fn shutdown(r: &mut Reader<'_>) -> Shutdown {
+    r.group("Shutdown");
+    Shutdown {
+        drain_delay: r.within(
+            "TIDEGATE_DRAIN_DELAY",
+            3 * SECOND,
+            Duration::ZERO..=HOUR,
+            "How long requests are still accepted once readiness is withdrawn.",
+        ),
+        grace: r.within(
+            "TIDEGATE_SHUTDOWN_GRACE",
+            30 * SECOND,
+            Duration::ZERO..=HOUR,
+            "How long running requests get after that.",
+        ),
+    }
+}

@@ -1,0 +1,240 @@
+//! The connection: opened, watched and replaced by one background task, so that no
+//! caller ever waits for it.
+//!
+//! Callers share it; their commands travel one behind the other without waiting for
+//! replies. A command is sent once: what fails is told to the caller, not repeated.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::config::Address;
+use super::{RedisConfig, script};
+use crate::store::StoreError;
+
+/// Waits between attempts to connect: doubling, each shortened at random by up to a half
+/// so that replicas do not come back in step.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Commands that may wait for the socket; further callers wait under their deadlines.
+const QUEUE: usize = 1024;
+
+/// A connection, or the time between two.
+pub(super) struct Link {
+    state: ArcSwap<State>,
+    up: watch::Sender<bool>,
+    opened: AtomicU64,
+}
+
+/// The connection, or why there is none.
+type State = Result<Live, String>;
+
+struct Live {
+    connection: MultiplexedConnection,
+    opened: Instant,
+    /// Microseconds after `opened` of the first time-out since the last reply; 0 is none.
+    silent_since: AtomicU64,
+    faults: mpsc::Sender<String>,
+}
+
+/// The task that moves the bytes of a connection; each ends with the other.
+type Driver = AbortOnDropHandle<()>;
+
+impl Link {
+    /// A link without a connection. [`Link::keep`] opens one.
+    pub(super) fn new() -> Self {
+        Self {
+            state: ArcSwap::from_pointee(Err("not connected yet".to_owned())),
+            up: watch::Sender::new(false),
+            opened: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether there is a connection, now and later.
+    pub(super) fn up(&self) -> watch::Receiver<bool> {
+        self.up.subscribe()
+    }
+
+    /// How many connections were opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Asks once, within the deadline. Without a connection the answer comes at once.
+    pub(super) async fn call<F>(
+        &self,
+        timeout: Duration,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<Value, StoreError>
+    where
+        F: Future<Output = RedisResult<Value>>,
+    {
+        let state = self.state.load_full();
+        let live = match &*state {
+            Ok(live) => live,
+            Err(reason) => return Err(StoreError::Unavailable(reason.clone())),
+        };
+        match tokio::time::timeout(timeout, ask(live.connection.clone())).await {
+            Ok(Ok(reply)) => {
+                live.answered(&reply);
+                Ok(reply)
+            }
+            Ok(Err(error)) if is_answer(&error) => Err(StoreError::Refused(error.to_string())),
+            Ok(Err(error)) => {
+                live.fail(error.to_string());
+                Err(StoreError::Unavailable(error.to_string()))
+            }
+            Err(_) => {
+                live.unanswered(timeout);
+                Err(StoreError::Timeout(timeout))
+            }
+        }
+    }
+
+    /// Keeps a connection open for as long as it is polled.
+    pub(super) async fn keep(self: Arc<Self>, config: RedisConfig) {
+        let address = config.describe();
+        let mut backoff = BACKOFF_MIN;
+        let mut told = false;
+        loop {
+            let opening = tokio::time::timeout(config.connect_timeout, open(&config)).await;
+            match opening.unwrap_or_else(|_| Err(io_error(io::ErrorKind::TimedOut))) {
+                Ok((connection, driver)) => {
+                    tracing::info!(%address, "connected to Redis");
+                    let opened = Instant::now();
+                    let reason = self.serve(connection, driver).await;
+                    tracing::warn!(%address, %reason, "lost the connection to Redis");
+                    // A connection that breaks at once, such as one to a read-only replica,
+                    // does not start the waits anew.
+                    if opened.elapsed() > BACKOFF_MAX {
+                        backoff = BACKOFF_MIN;
+                    }
+                }
+                Err(error) => {
+                    if !told {
+                        tracing::warn!(%address, reason = %error, "cannot connect to Redis");
+                    }
+                    self.state.store(Arc::new(Err(error.to_string())));
+                }
+            }
+            told = true;
+            tokio::time::sleep(backoff.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Lends the connection to callers until it breaks; tells why it did.
+    async fn serve(&self, connection: MultiplexedConnection, mut driver: Driver) -> String {
+        let (faults, mut fault) = mpsc::channel(1);
+        let live = Live {
+            connection,
+            opened: Instant::now(),
+            silent_since: AtomicU64::new(0),
+            faults,
+        };
+        self.state.store(Arc::new(Ok(live)));
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.up.send_replace(true);
+        let closed = || "the connection was closed".to_owned();
+        let reason = tokio::select! {
+            _ = &mut driver => closed(),
+            fault = fault.recv() => fault.unwrap_or_else(closed),
+        };
+        // In this order: who loses the connection with the driver finds none to go on with.
+        self.state.store(Arc::new(Err(reason.clone())));
+        self.up.send_replace(false);
+        drop(driver);
+        reason
+    }
+}
+
+impl Live {
+    fn answered(&self, reply: &Value) {
+        if self.silent_since.load(Ordering::Relaxed) != 0 {
+            self.silent_since.store(0, Ordering::Relaxed);
+        }
+        // After a fail-over the old primary stays where it is; a new connection may find
+        // the new one.
+        if is_read_only(reply) {
+            self.fail("the server is a read-only replica".to_owned());
+        }
+    }
+
+    /// Gives a silent connection up after three deadlines in a row. One stall that hits
+    /// many callers at once counts as one.
+    fn unanswered(&self, timeout: Duration) {
+        let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let now = micros(self.opened.elapsed()).max(1);
+        let first =
+            self.silent_since
+                .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        if first.is_err_and(|first| now.saturating_sub(first) >= 2 * micros(timeout)) {
+            self.fail("several commands in a row got no answer".to_owned());
+        }
+    }
+
+    /// Has the connection replaced; the first reason counts.
+    fn fail(&self, reason: String) {
+        let _ = self.faults.try_send(reason);
+    }
+}
+
+/// Opens a connection over which the script is loaded: Redis answers and may be asked.
+async fn open(config: &RedisConfig) -> RedisResult<(MultiplexedConnection, Driver)> {
+    match &config.address {
+        Address::Tcp(host, port) => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await?;
+            // A batch is one small write that should leave at once.
+            stream.set_nodelay(true)?;
+            greet(config, stream).await
+        }
+        Address::Unix(path) => greet(config, UnixStream::connect(path).await?).await,
+    }
+}
+
+async fn greet<S>(config: &RedisConfig, stream: S) -> RedisResult<(MultiplexedConnection, Driver)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Deadlines are ours: `connect_timeout` around all of this, `timeout` around a call.
+    let settings = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(QUEUE);
+    let (mut connection, driver) =
+        MultiplexedConnection::new_with_config(&config.greeting(), stream, settings).await?;
+    let mut driver = AbortOnDropHandle::new(tokio::spawn(driver));
+    let script = script::count();
+    tokio::select! {
+        loaded = script.load_async(&mut connection) => loaded.map(drop)?,
+        _ = &mut driver => return Err(io_error(io::ErrorKind::UnexpectedEof)),
+    }
+    Ok((connection, driver))
+}
+
+/// Whether the error came as a reply: the connection works.
+fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
+fn is_read_only(reply: &Value) -> bool {
+    match reply {
+        Value::ServerError(error) => error.kind() == Some(ServerErrorKind::ReadOnly),
+        Value::Array(elements) => elements.iter().any(is_read_only),
+        _ => false,
+    }
+}
+
+fn io_error(kind: io::ErrorKind) -> RedisError {
+    io::Error::from(kind).into()
+}

@@ -1,0 +1,39 @@
+//! Rule files through [`tidegate::rules::load`], the way `sources` uses it.
+
+mod accepted;
+mod hostile;
+mod matching;
+mod rejected;
+
+use tidegate::rules::load;
+use tidegate::rules::{
+    Entry, Loaded, Options, Problem, Rejected, Rule, Ruleset, SourceFile, Steps,
+};
+
+fn file(name: &str, text: impl Into<Vec<u8>>) -> SourceFile {
+    SourceFile { name: name.to_owned(), bytes: text.into() }
+}
+
+/// Loads one file.
+fn load_one(text: impl Into<Vec<u8>>) -> Result<Loaded, Rejected> {
+    load(&[file("rules.yaml", text)], Options::default())
+}
+
+/// Loads one file that must be right.
+fn loaded(text: &str) -> Loaded {
+    load_one(text).unwrap_or_else(|rejected| panic!("{rejected}\nin\n{text}"))
+}
+
+/// The rule that a descriptor leads to.
+fn find<'r>(ruleset: &'r Ruleset, domain: &str, entries: &[(&str, &str)]) -> Option<&'r Rule> {
+    let entries: Vec<Entry<'_>> = entries.iter().map(|(key, value)| Entry { key, value }).collect();
+    let mut steps = Steps::new();
+    let id = ruleset.find(ruleset.domain(domain)?, &entries, &mut steps)?;
+    Some(ruleset.rule(id))
+}
+
+/// Errors and warnings as an operator reads them.
+fn render(errors: &[Problem], warnings: &[Problem]) -> String {
+    let errors = errors.iter().map(|problem| format!("error: {problem}\n"));
+    errors.chain(warnings.iter().map(|problem| format!("warning: {problem}\n"))).collect()
+}

@@ -1,0 +1,137 @@
+//! The memory store: its bound, its sweep, and many hands on one counter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidegate::clock::Timestamp;
+use tidegate::limiter::Action::{GiveBack, Spend};
+use tidegate::store::StoreError;
+use tidegate::store::memory::{MemoryConfig, MemoryStore};
+
+use super::{apply, values};
+
+/// More keys than any shard has to itself.
+const MANY: u64 = 2_000;
+
+fn store(max_counters: usize) -> MemoryStore {
+    MemoryStore::new(MemoryConfig { max_counters })
+}
+
+fn keys() -> impl Iterator<Item = String> {
+    (0..MANY).map(|at| format!("key_{at}_"))
+}
+
+/// A round of sweeps: every shard is visited.
+fn sweep_all(store: &MemoryStore, secs: u64) -> usize {
+    (0..4)
+        .map(|_| store.sweep(Timestamp::from_secs(secs)))
+        .sum()
+}
+
+#[tokio::test]
+async fn at_the_cap_new_counters_are_refused_and_old_ones_count() {
+    let store = store(2);
+    assert_eq!(
+        values(&store, 60, &[("a", 60, Spend(1)), ("b", 60, Spend(1))]).await,
+        [1, 1]
+    );
+    assert_eq!(
+        apply(&store, 60, &[("c", 60, Spend(1)), ("a", 60, Spend(1))]).await,
+        [Err(StoreError::Full(2)), Ok(2)]
+    );
+    assert_eq!(
+        apply(&store, 60, &[("c", 60, Spend(0)), ("c", 60, GiveBack(1))]).await,
+        [Ok(0), Ok(0)],
+        "what leaves nothing behind needs no room"
+    );
+    assert_eq!(store.held(), 2);
+}
+
+#[tokio::test]
+async fn without_room_for_any_counter_every_hit_is_refused() {
+    assert_eq!(
+        apply(&store(0), 60, &[("a", 60, Spend(1))]).await,
+        [Err(StoreError::Full(0))]
+    );
+}
+
+#[tokio::test]
+async fn the_cap_holds_under_a_flood_of_keys() {
+    let store = store(100);
+    let mut full = 0;
+    for key in keys() {
+        full += usize::from(apply(&store, 60, &[(&key, 60, Spend(1))]).await[0].is_err());
+    }
+    assert_eq!((store.held(), full), (100, MANY as usize - 100));
+}
+
+#[tokio::test]
+async fn at_the_cap_expired_counters_of_the_shard_make_room() {
+    let store = store(MANY as usize);
+    for key in keys() {
+        values(&store, 60, &[(&key, 60, Spend(1))]).await;
+    }
+    assert!(apply(&store, 119, &[("new", 60, Spend(1))]).await[0].is_err());
+    assert_eq!(values(&store, 120, &[("new", 60, Spend(1))]).await, [1]);
+    assert!(store.held() < MANY as usize);
+}
+
+#[tokio::test]
+async fn a_look_and_a_give_back_create_no_counter() {
+    let store = store(10);
+    values(&store, 60, &[("a", 60, Spend(0)), ("b", 60, GiveBack(3))]).await;
+    assert_eq!(store.held(), 0);
+    values(&store, 60, &[("a", 60, Spend(1)), ("a", 60, GiveBack(3))]).await;
+    assert_eq!(store.held(), 1);
+}
+
+#[tokio::test]
+async fn a_round_of_sweeps_drops_what_has_expired_and_nothing_else() {
+    let store = store(100_000);
+    for key in keys() {
+        values(&store, 60, &[(&key, 60, Spend(1)), (&key, 3600, Spend(1))]).await;
+    }
+    assert_eq!(store.held(), 2 * MANY as usize);
+    assert_eq!(sweep_all(&store, 119), 0);
+    assert_eq!(sweep_all(&store, 120), MANY as usize);
+    assert_eq!(store.held(), MANY as usize);
+    for key in keys() {
+        assert_eq!(values(&store, 121, &[(&key, 3600, Spend(1))]).await, [2]);
+    }
+    assert_eq!(sweep_all(&store, 3600), MANY as usize);
+    assert_eq!(store.held(), 0);
+}
+
+#[tokio::test]
+async fn a_forgotten_window_does_not_come_back_with_the_clock() {
+    let store = store(10);
+    values(&store, 60, &[("a", 60, Spend(5))]).await;
+    assert_eq!(sweep_all(&store, 120), 1);
+    // Both moments count in the window of the sweep.
+    assert_eq!(values(&store, 61, &[("a", 60, Spend(5))]).await, [5]);
+    assert_eq!(values(&store, 121, &[("a", 60, Spend(1))]).await, [6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_hands_never_admit_more_than_the_limit() {
+    const LIMIT: u64 = 50;
+    const WINDOWS: u64 = 40;
+    let store = Arc::new(store(1_000));
+    let admitted = Arc::new(AtomicU64::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..4 {
+        let (store, admitted) = (Arc::clone(&store), Arc::clone(&admitted));
+        tasks.spawn(async move {
+            // Every task has its own idea of the time, and sweeps with it.
+            for at in 0..WINDOWS * 100 {
+                let secs = 60 + (at / 100 * 10 + at % 10 + task * 3) % (WINDOWS * 10);
+                let after = values(&*store, secs, &[("a", 10, Spend(1))]).await[0];
+                admitted.fetch_add(u64::from(after <= LIMIT), Ordering::Relaxed);
+                store.sweep(Timestamp::from_secs(secs));
+            }
+        });
+    }
+    tasks.join_all().await;
+    let admitted = admitted.load(Ordering::Relaxed);
+    assert!(admitted <= LIMIT * WINDOWS, "{admitted} admitted");
+}

@@ -1,0 +1,3 @@
+//! What tests lean on.
+
+pub(crate) mod redis;
