@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conformance;
+mod envoy;
+mod process;
 mod rules;
 mod settings;
 mod sources;

@@ -78,6 +78,11 @@ impl Client {
     }
 }
 
+/// What `future` resolves to, in good time.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("an event in good time")
+}
+
 /// A request with those descriptors.
 pub(crate) fn request(
     domain: &str,

@@ -1,5 +1,6 @@
 //! A real Envoy in front of a test's own upstream, with the ratelimit filter.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -83,6 +84,30 @@ impl Envoy {
         get(&self.listener, path, headers).expect("an answer of Envoy")
     }
 
+    /// Sends requests, one after the other for each of `callers` (their headers), while
+    /// `work` is done. Says for each caller how often it got which status.
+    pub(crate) fn under_load(
+        &self,
+        callers: &[(&str, &str)],
+        work: impl FnOnce(),
+    ) -> Vec<BTreeMap<u16, usize>> {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let call = &|header: (&str, &str)| {
+                let mut statuses = BTreeMap::new();
+                while !done.load(Ordering::Relaxed) {
+                    *statuses.entry(self.get("/", &[header]).status).or_default() += 1;
+                }
+                statuses
+            };
+            let callers: Vec<_> = callers.iter().map(|h| scope.spawn(move || call(*h))).collect();
+            let until_here = SetOnDrop(&done); // also when the work panics
+            work();
+            drop(until_here);
+            callers.into_iter().map(|c| c.join().expect("a caller")).collect()
+        })
+    }
+
     /// How many hosts of the cluster `ratelimit` are healthy.
     fn healthy(&self) -> Option<usize> {
         let clusters = self.admin("/clusters?format=json")?;
@@ -111,6 +136,14 @@ impl Drop for Envoy {
         if thread::panicking() {
             print(&fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
         }
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,3 +1,6 @@
 //! What tests lean on.
 
+pub(crate) mod clients;
+pub(crate) mod envoy;
+pub(crate) mod process;
 pub(crate) mod redis;

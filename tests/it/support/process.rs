@@ -237,6 +237,11 @@ impl Tidegate {
         line.unwrap_or_else(|| panic!("the log lacks a line:\n{}", self.log.text()))
     }
 
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
     /// Waits for the event with that message.
     pub(crate) fn wait_for_event(&self, message: &str) -> Value {
         let event = |line: &str| serde_json::from_str(line).unwrap_or(Value::Null);
