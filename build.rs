@@ -21,10 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .open_files(ROOTS)?;
 
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
-    fs::write(
-        out.join("descriptors.bin"),
-        compiler.encode_file_descriptor_set(),
-    )?;
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
     tonic_prost_build::configure()
         .codec_path("crate::wire::Codec")

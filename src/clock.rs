@@ -50,9 +50,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => {
-                let elapsed = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
+                let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
             }
             Self::Manual(clock) => Timestamp(clock.0.load(Ordering::SeqCst)),

@@ -116,11 +116,7 @@ impl Facts {
 
     /// The components, in the order of the report.
     pub fn components(&self) -> [Component; 3] {
-        [
-            self.rules_component(),
-            self.store_component(),
-            self.listeners_component(),
-        ]
+        [self.rules_component(), self.store_component(), self.listeners_component()]
     }
 
     /// Whether requests can be answered: a store that fell silent later does not change
@@ -132,20 +128,14 @@ impl Facts {
 
     fn rules_component(&self) -> Component {
         let (level, reason) = match (&self.rules.last_error, self.rules.loaded_at) {
-            (Some((error, _)), Some(_)) => (
-                Level::Degraded,
-                format!("the last load was refused, older rules hold: {error}"),
-            ),
+            (Some((error, _)), Some(_)) => {
+                (Level::Degraded, format!("the last load was refused, older rules hold: {error}"))
+            }
             (Some((error, _)), None) => (Level::Down, error.clone()),
             (None, None) => (Level::Down, "no rules are loaded yet".to_owned()),
             (None, Some(_)) => (Level::Up, String::new()),
         };
-        Component {
-            name: "rules",
-            level,
-            latency: None,
-            reason,
-        }
+        Component { name: "rules", level, latency: None, reason }
     }
 
     fn store_component(&self) -> Component {
@@ -158,12 +148,7 @@ impl Facts {
             None if level == Level::Up => String::new(),
             None => "the store has not answered yet".to_owned(),
         };
-        Component {
-            name: "store",
-            level,
-            latency: self.store.latency,
-            reason,
-        }
+        Component { name: "store", level, latency: self.store.latency, reason }
     }
 
     fn listeners_component(&self) -> Component {
@@ -172,12 +157,7 @@ impl Facts {
             (true, false) => (Level::Up, ""),
             (false, false) => (Level::Down, "not open yet"),
         };
-        Component {
-            name: "listeners",
-            level,
-            latency: None,
-            reason: reason.to_owned(),
-        }
+        Component { name: "listeners", level, latency: None, reason: reason.to_owned() }
     }
 }
 
@@ -217,14 +197,8 @@ mod tests {
 
     fn ready() -> Facts {
         Facts {
-            rules: RulesFacts {
-                loaded_at: Some(Timestamp::from_secs(1)),
-                ..Default::default()
-            },
-            store: StoreFacts {
-                has_answered: true,
-                ..Default::default()
-            },
+            rules: RulesFacts { loaded_at: Some(Timestamp::from_secs(1)), ..Default::default() },
+            store: StoreFacts { has_answered: true, ..Default::default() },
             listening: true,
             ..Facts::default()
         }
@@ -252,9 +226,6 @@ mod tests {
 
     #[test]
     fn rules_can_be_optional() {
-        check(
-            |f| (f.rules.optional, f.rules.loaded_at) = (true, None),
-            Overall::Degraded,
-        );
+        check(|f| (f.rules.optional, f.rules.loaded_at) = (true, None), Overall::Degraded);
     }
 }

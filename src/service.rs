@@ -74,16 +74,13 @@ impl<S: Store> Service<S> {
     /// [`CheckError`], when there is no decision: a request without domain or
     /// descriptors, no rules, or a store that cannot say for any of the counters.
     pub async fn check(&self, request: &Request<'_>) -> Result<Answer, CheckError> {
-        let snapshot = self
-            .admit(request)
-            .inspect_err(|_| self.metrics.record_service_error())?;
+        let snapshot = self.admit(request).inspect_err(|_| self.metrics.record_service_error())?;
         let plan = plan(&snapshot.ruleset, request, self.clock.now(), &self.policy);
         let counts = self.count(&plan).await.inspect_err(|_| {
             self.metrics.record_store_error(&plan, &snapshot.handles);
         })?;
         let decision = decide(&snapshot.ruleset, plan, &counts, &self.policy);
-        self.metrics
-            .record(&decision, &snapshot.handles, request.domain);
+        self.metrics.record(&decision, &snapshot.handles, request.domain);
         Ok(Answer { decision, snapshot })
     }
 

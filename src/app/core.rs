@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::health::{Facts, Health, RulesFacts, StoreFacts};
-use crate::limiter::{Keys, Policy};
 use crate::rules::Options;
 use crate::server::{Activity, Front};
 use crate::service::{Rules, Service};
@@ -12,7 +11,6 @@ use crate::settings::Settings;
 use crate::sources::Reloader;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::wire::{Bounds, Layout};
 
 /// The parts of a service that need no socket.
 #[derive(Debug)]
@@ -38,18 +36,11 @@ impl<S: Store> Core<S> {
             health: Arc::clone(&health),
             clock: clock.clone(),
         };
-        let service = Service { rules, store, clock, policy: policy(settings), metrics };
+        let service = Service { rules, store, clock, policy: settings.limiter.clone(), metrics };
         let front = Front {
             service,
-            bounds: Bounds {
-                descriptors: settings.bounds.max_descriptors,
-                entries: settings.bounds.max_entries,
-                string_bytes: settings.bounds.max_string_bytes,
-            },
-            layout: Layout {
-                headers: settings.answer.headers.clone(),
-                dynamic_metadata: settings.answer.dynamic_metadata,
-            },
+            bounds: settings.bounds.request,
+            layout: settings.answer.clone(),
             activity: Arc::new(Activity::default()),
         };
         Self { front: Arc::new(front), reloader, health }
@@ -63,15 +54,5 @@ fn facts(settings: &Settings, store: &'static str, clock: &Clock) -> Facts {
         rules: RulesFacts { optional: settings.rules.start_without_rules, ..Default::default() },
         store: StoreFacts { name: store, ..Default::default() },
         ..Facts::default()
-    }
-}
-
-fn policy(settings: &Settings) -> Policy {
-    let limiter = &settings.limiter;
-    Policy {
-        keys: Keys { prefix: limiter.key_prefix.as_str().into(), format: limiter.key_format },
-        near_limit_ratio: limiter.near_limit_ratio,
-        shadow_mode: limiter.shadow_mode,
-        quota_mode: limiter.quota_mode,
     }
 }

@@ -1,7 +1,6 @@
 //! From start to exit: open, load, serve, drain.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
@@ -12,9 +11,9 @@ use super::{Core, probe, series};
 use crate::clock::Clock;
 use crate::server::{
     Endpoint, GrpcOptions, HealthApi, HttpState, Listener, Shutdown, debug_router, http_router,
-    serve_grpc, serve_http,
+    metrics_router, serve_grpc, serve_http,
 };
-use crate::settings::{Backend, Settings};
+use crate::settings::{self, Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
@@ -53,18 +52,20 @@ pub struct Signals {
 /// An endpoint is taken or cannot be resolved.
 pub async fn open(settings: &Settings) -> anyhow::Result<Listeners> {
     Ok(Listeners {
-        grpc: listener("gRPC", &settings.grpc.listen).await?,
-        http: listener("HTTP", &settings.http).await?,
-        debug: listener("debug", &settings.debug).await?,
+        grpc: listener("gRPC", settings.grpc.listen.clone()).await?,
+        http: listener("HTTP", Endpoint::Tcp(settings.http.clone())).await?,
+        debug: listener("debug", Endpoint::Tcp(settings.debug.clone())).await?,
         prometheus: match &settings.prometheus {
-            Some(prometheus) => Some(listener("metrics", &prometheus.address).await?),
+            Some(Prometheus { address, .. }) => {
+                Some(listener("metrics", Endpoint::Tcp(address.clone())).await?)
+            }
             None => None,
         },
     })
 }
 
-async fn listener(name: &str, endpoint: &Endpoint) -> anyhow::Result<Listener> {
-    let opened = Listener::open(endpoint).await;
+async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
+    let opened = Listener::open(&endpoint).await;
     opened.with_context(|| format!("cannot open the {name} listener on {endpoint}"))
 }
 
@@ -73,11 +74,7 @@ async fn listener(name: &str, endpoint: &Endpoint) -> anyhow::Result<Listener> {
 /// # Errors
 ///
 /// The rules directory is missing at the start, or a listener failed.
-pub async fn run(
-    settings: Settings,
-    listeners: Listeners,
-    signals: Signals,
-) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
     let store = store(&settings);
     let core = Core::new(&settings, store, clock.clone());
@@ -95,13 +92,13 @@ pub async fn run(
 }
 
 fn store(settings: &Settings) -> AnyStore {
-    match &settings.store.backend {
-        Backend::Memory { max_counters } => {
+    match &settings.store {
+        settings::Store::Memory { max_counters } => {
             tracing::info!(max_counters, "counting in memory: counters end with this process");
             let max_counters = *max_counters;
             AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
         }
-        Backend::Redis(config) => {
+        settings::Store::Redis(config) => {
             tracing::info!(address = config.describe(), "counting in Redis");
             AnyStore::Redis(RedisStore::connect(config.clone()))
         }
@@ -136,7 +133,9 @@ async fn load(
         set => core.reloader.apply(set),
     }
     let (reloader, reload) = (core.reloader.clone(), Arc::clone(reload));
-    tasks.spawn(source.watch(reload, move |set| reloader.apply(set)));
+    // The tasks end with the set that holds them.
+    let never = CancellationToken::new();
+    tasks.spawn(source.watch(reload, never, move |set| reloader.apply(set)));
     Ok(())
 }
 

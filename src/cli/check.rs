@@ -60,7 +60,8 @@ fn warn(warnings: &[Problem]) {
 fn read(path: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let metadata = path.metadata().with_context(|| format!("cannot read {}", path.display()))?;
     if !metadata.is_dir() {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         return Ok(vec![SourceFile { name: path.display().to_string(), bytes }]);
     }
     let defaults = Settings::from_lookup(&|_| None, &[])?.rules.files;

@@ -13,7 +13,11 @@ pub(crate) fn settings() -> String {
             group = declared.group;
             let _ = write!(text, "\n  {group}\n");
         }
-        let _ = write!(text, "    {} [{}]\n        {}\n", declared.name, declared.default, declared.help);
+        let _ = write!(
+            text,
+            "    {} [{}]\n        {}\n",
+            declared.name, declared.default, declared.help
+        );
     }
     text
 }

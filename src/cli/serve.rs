@@ -11,9 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads the environment and serves.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let names: Vec<String> = std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .collect();
+    let names: Vec<String> =
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     let settings = match Settings::from_lookup(&|name| std::env::var(name).ok(), &names) {
         Ok(settings) => settings,
         Err(errors) => {

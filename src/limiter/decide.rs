@@ -74,17 +74,11 @@ pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) 
             },
         })
         .collect();
-    let roles: SmallVec<[Role; 4]> = statuses
-        .iter()
-        .map(|status| role(ruleset, status, policy))
-        .collect();
+    let roles: SmallVec<[Role; 4]> =
+        statuses.iter().map(|status| role(ruleset, status, policy)).collect();
     let over = is_over(&statuses, &roles);
     Decision {
-        overall: if over && !policy.shadow_mode {
-            Verdict::OverLimit
-        } else {
-            Verdict::Ok
-        },
+        overall: if over && !policy.shadow_mode { Verdict::OverLimit } else { Verdict::Ok },
         headline: headline(&statuses, &roles),
         shadowed: over && policy.shadow_mode,
         domain_unknown: plan.domain_unknown,
@@ -93,21 +87,11 @@ pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) 
 }
 
 fn free() -> Status {
-    Status {
-        verdict: Verdict::Ok,
-        applied: None,
-        remaining: 0,
-        rule: None,
-    }
+    Status { verdict: Verdict::Ok, applied: None, remaining: 0, rule: None }
 }
 
 fn unlimited(rule: RuleId) -> Status {
-    Status {
-        verdict: Verdict::Ok,
-        applied: None,
-        remaining: u32::MAX,
-        rule: Some(rule),
-    }
+    Status { verdict: Verdict::Ok, applied: None, remaining: u32::MAX, rule: Some(rule) }
 }
 
 fn judge(
@@ -116,54 +100,22 @@ fn judge(
     count: Count,
     (now, policy): (Timestamp, &Policy),
 ) -> Status {
-    let Counted {
-        rule,
-        limit,
-        hits,
-        direction,
-        path,
-    } = counted;
+    let Counted { rule, limit, hits, direction, path } = counted;
     let shadow = rule.is_some_and(|id| ruleset.rule(id).shadow_mode);
     let (over, tally) = match direction {
-        Direction::GiveBack => (
-            false,
-            Tally {
-                given_back: hits,
-                ..Tally::default()
-            },
-        ),
+        Direction::GiveBack => (false, Tally { given_back: hits, ..Tally::default() }),
         Direction::Spend => {
-            let tally = Tally::of(
-                limit.requests_per_unit,
-                hits,
-                count.after,
-                policy.near_limit_ratio,
-            );
+            let tally =
+                Tally::of(limit.requests_per_unit, hits, count.after, policy.near_limit_ratio);
             let over = count.after > u64::from(limit.requests_per_unit);
-            (
-                over,
-                if over && shadow {
-                    tally.shadowed()
-                } else {
-                    tally
-                },
-            )
+            (over, if over && shadow { tally.shadowed() } else { tally })
         }
     };
     let left = u64::from(limit.requests_per_unit).saturating_sub(count.after);
     let reset_secs = Window::from_secs(limit.unit.as_secs()).secs_left(now);
     Status {
-        verdict: if over && !shadow {
-            Verdict::OverLimit
-        } else {
-            Verdict::Ok
-        },
-        applied: Some(Applied {
-            limit,
-            reset_secs,
-            tally,
-            path,
-        }),
+        verdict: if over && !shadow { Verdict::OverLimit } else { Verdict::Ok },
+        applied: Some(Applied { limit, reset_secs, tally, path }),
         remaining: u32::try_from(left).unwrap_or(u32::MAX),
         rule,
     }

@@ -24,22 +24,12 @@ impl State {
 /// what was counted is never forgotten early.
 pub fn step(window: Window, state: State, action: Action, now: Timestamp) -> (State, Count) {
     let start = window.start(now);
-    let state = if start > state.start {
-        State { start, count: 0 }
-    } else {
-        state
-    };
+    let state = if start > state.start { State { start, count: 0 } } else { state };
     let after = match action {
         Action::Spend(hits) => state.count.saturating_add(hits).min(COUNT_MAX),
         Action::GiveBack(hits) => state.count.saturating_sub(hits),
     };
-    (
-        State {
-            count: after,
-            ..state
-        },
-        Count { after },
-    )
+    (State { count: after, ..state }, Count { after })
 }
 
 #[cfg(test)]
@@ -49,12 +39,8 @@ mod tests {
     fn run(actions: &[(u64, Action)]) -> Vec<u64> {
         let mut state = State::default();
         let step = |&(secs, action): &(u64, Action)| {
-            let (next, count) = step(
-                Window::from_secs(60),
-                state,
-                action,
-                Timestamp::from_secs(secs),
-            );
+            let (next, count) =
+                step(Window::from_secs(60), state, action, Timestamp::from_secs(secs));
             state = next;
             count.after
         };
@@ -64,26 +50,14 @@ mod tests {
     #[test]
     fn counts_within_a_window_and_starts_anew_in_the_next() {
         use Action::{GiveBack, Spend};
-        assert_eq!(
-            run(&[(60, Spend(2)), (119, Spend(3)), (120, Spend(1))]),
-            [2, 5, 1]
-        );
-        assert_eq!(
-            run(&[(60, Spend(2)), (61, Spend(0)), (62, GiveBack(9))]),
-            [2, 2, 0]
-        );
-        assert_eq!(
-            run(&[(60, Spend(u64::MAX)), (61, Spend(1))]),
-            [COUNT_MAX, COUNT_MAX]
-        );
+        assert_eq!(run(&[(60, Spend(2)), (119, Spend(3)), (120, Spend(1))]), [2, 5, 1]);
+        assert_eq!(run(&[(60, Spend(2)), (61, Spend(0)), (62, GiveBack(9))]), [2, 2, 0]);
+        assert_eq!(run(&[(60, Spend(u64::MAX)), (61, Spend(1))]), [COUNT_MAX, COUNT_MAX]);
     }
 
     #[test]
     fn a_clock_that_goes_back_does_not_forget() {
         use Action::Spend;
-        assert_eq!(
-            run(&[(120, Spend(5)), (60, Spend(1)), (121, Spend(1))]),
-            [5, 6, 7]
-        );
+        assert_eq!(run(&[(120, Spend(5)), (60, Spend(1)), (121, Spend(1))]), [5, 6, 7]);
     }
 }

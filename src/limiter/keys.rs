@@ -8,7 +8,7 @@ use super::Window;
 use crate::rules::{Entry, Step};
 
 /// How counters are named.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
     /// Stands before every key.
     pub prefix: Box<str>,
@@ -42,13 +42,10 @@ impl Keys {
         to: &mut Buffer,
     ) {
         to.extend_from_slice(self.prefix.as_bytes());
-        let pairs = entries
-            .iter()
-            .enumerate()
-            .map(|(i, entry)| match steps.get(i) {
-                Some(step) if step.is_shared() => (entry.key, step.pattern(entry.key)),
-                _ => (entry.key, entry.value),
-            });
+        let pairs = entries.iter().enumerate().map(|(i, entry)| match steps.get(i) {
+            Some(step) if step.is_shared() => (entry.key, step.pattern(entry.key)),
+            _ => (entry.key, entry.value),
+        });
         match self.format {
             KeyFormat::Tidegate => {
                 to.extend_from_slice(b"tg1:f");
@@ -112,14 +109,8 @@ mod tests {
     use super::*;
 
     fn key(format: KeyFormat, domain: &str, entries: &[(&str, &str)]) -> String {
-        let keys = Keys {
-            prefix: "pre:".into(),
-            format,
-        };
-        let entries: Vec<_> = entries
-            .iter()
-            .map(|&(key, value)| Entry { key, value })
-            .collect();
+        let keys = Keys { prefix: "pre:".into(), format };
+        let entries: Vec<_> = entries.iter().map(|&(key, value)| Entry { key, value }).collect();
         let mut to = Buffer::new();
         keys.write((domain, Window::from_secs(60)), &entries, &[], &mut to);
         String::from_utf8_lossy(&to).into_owned()
@@ -130,10 +121,7 @@ mod tests {
         let check = |entries: &[_], expected: &str| {
             assert_eq!(key(KeyFormat::Envoyproxy, "shop", entries), expected);
         };
-        check(
-            &[("tier", "gold"), ("op", "write")],
-            "pre:shop_tier_gold_op_write_",
-        );
+        check(&[("tier", "gold"), ("op", "write")], "pre:shop_tier_gold_op_write_");
         check(&[("op", "")], "pre:shop_op__");
         check(&[], "pre:shop_");
     }
@@ -151,10 +139,8 @@ mod tests {
             ("d", &[]),
             ("d", &[("", "")]),
         ];
-        let mut keys: Vec<_> = questions
-            .iter()
-            .map(|(d, e)| key(KeyFormat::Tidegate, d, e))
-            .collect();
+        let mut keys: Vec<_> =
+            questions.iter().map(|(d, e)| key(KeyFormat::Tidegate, d, e)).collect();
         assert_eq!(keys[0], "pre:tg1:f60:d:a=b_c:");
         keys.sort();
         keys.dedup();

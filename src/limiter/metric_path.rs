@@ -19,18 +19,12 @@ pub(super) fn of_match(
     if !matches().any(|(entry, step)| differs(entry, step)) {
         return None;
     }
-    Some(join(
-        domain,
-        matches().map(|(entry, step)| piece(entry, step)),
-    ))
+    Some(join(domain, matches().map(|(entry, step)| piece(entry, step))))
 }
 
 /// The path of a limit that the request brought: all values.
 pub(super) fn of_override(domain: &str, entries: &[Entry<'_>]) -> Box<str> {
-    join(
-        domain,
-        entries.iter().map(|entry| (entry.key, some(entry.value))),
-    )
+    join(domain, entries.iter().map(|entry| (entry.key, some(entry.value))))
 }
 
 /// All values, an empty one leaving its underscore; with shared wildcards their

@@ -23,7 +23,7 @@ pub use tally::Tally;
 pub use window::Window;
 
 /// What holds for every decision of a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// How counters are named.
     pub keys: Keys,
@@ -37,11 +37,6 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            keys: Keys::default(),
-            near_limit_ratio: 0.8,
-            shadow_mode: false,
-            quota_mode: false,
-        }
+        Self { keys: Keys::default(), near_limit_ratio: 0.8, shadow_mode: false, quota_mode: false }
     }
 }

@@ -52,10 +52,7 @@ pub struct Count {
 impl Batch {
     /// An empty batch of that moment.
     pub fn new(now: Timestamp) -> Self {
-        Self {
-            now,
-            ..Self::default()
-        }
+        Self { now, ..Self::default() }
     }
 
     /// Adds an operation whose key `write` appends to the buffer.
@@ -69,12 +66,7 @@ impl Batch {
         let start = self.keys.len() as u32;
         write(&mut self.keys);
         let key = start..self.keys.len() as u32;
-        self.operations.push(Operation {
-            key,
-            limit,
-            window,
-            action,
-        });
+        self.operations.push(Operation { key, limit, window, action });
     }
 
     /// The operations, in order.

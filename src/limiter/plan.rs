@@ -79,31 +79,19 @@ fn find_all<'r>(
     };
     let descriptors = request.descriptors().iter();
     descriptors
-        .map(|d| {
-            if d.terms.limit.is_some() {
-                (None, Steps::new())
-            } else {
-                find(d)
-            }
-        })
+        .map(|d| if d.terms.limit.is_some() { (None, Steps::new()) } else { find(d) })
         .collect()
 }
 
 /// Forgets the limits that any matched rule replaces, itself replaced or not.
 /// Unlimited rules stay.
 fn drop_replaced(ruleset: &Ruleset, matches: &mut [Match<'_>]) {
-    let rules = || {
-        matches
-            .iter()
-            .filter_map(|(rule, _)| rule.map(|id| ruleset.rule(id)))
-    };
+    let rules = || matches.iter().filter_map(|(rule, _)| rule.map(|id| ruleset.rule(id)));
     if !rules().any(|rule| !rule.replaces.is_empty()) {
         return;
     }
-    let replaced: HashSet<&str> = rules()
-        .flat_map(|rule| rule.replaces.iter())
-        .map(|name| &**name)
-        .collect();
+    let replaced: HashSet<&str> =
+        rules().flat_map(|rule| rule.replaces.iter()).map(|name| &**name).collect();
     let is_replaced = |rule: &Rule| {
         rule.limit.is_some() && !rule.name.is_empty() && replaced.contains(&*rule.name)
     };
@@ -124,20 +112,14 @@ fn plan_descriptor(
     let descriptor = &request.descriptors()[index];
     let entries = request.entries(descriptor);
     let (limit, path) = match (descriptor.terms.limit, rule_id) {
-        (Some(limit), _) => (
-            limit,
-            Some(metric_path::of_override(request.domain, entries)),
-        ),
+        (Some(limit), _) => (limit, Some(metric_path::of_override(request.domain, entries))),
         (None, None) => return Item::Free,
         (None, Some(id)) => {
             let rule = ruleset.rule(id);
             let Some(limit) = rule.limit else {
                 return Item::Unlimited(id);
             };
-            (
-                limit,
-                metric_path::of_match(request.domain, rule, entries, &steps),
-            )
+            (limit, metric_path::of_match(request.domain, rule, entries, &steps))
         }
     };
     let hits = request.hits(descriptor);
@@ -147,9 +129,7 @@ fn plan_descriptor(
     };
     let window = Window::from_secs(limit.unit.as_secs());
     batch.push(limit.requests_per_unit.into(), window, action, |key| {
-        policy
-            .keys
-            .write((request.domain, window), entries, &steps, key);
+        policy.keys.write((request.domain, window), entries, &steps, key);
     });
     Item::Counted(Counted {
         rule: rule_id,

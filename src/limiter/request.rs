@@ -50,11 +50,7 @@ pub enum Direction {
 impl<'a> Request<'a> {
     /// A request about `domain` without descriptors.
     pub fn new(domain: &'a str, hits_addend: u32) -> Self {
-        Self {
-            domain,
-            hits_addend,
-            ..Self::default()
-        }
+        Self { domain, hits_addend, ..Self::default() }
     }
 
     /// Adds a descriptor.
@@ -77,9 +73,6 @@ impl<'a> Request<'a> {
 
     /// What a descriptor adds: its own hits if it has any, else the request's, at least 1.
     pub fn hits(&self, descriptor: &Descriptor) -> u64 {
-        descriptor
-            .terms
-            .hits
-            .unwrap_or_else(|| self.hits_addend.max(1).into())
+        descriptor.terms.hits.unwrap_or_else(|| self.hits_addend.max(1).into())
     }
 }

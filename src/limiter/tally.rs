@@ -23,10 +23,7 @@ impl Tally {
         let before = after.saturating_sub(hits);
         let threshold = near_threshold(limit, near_ratio);
         let limit = u64::from(limit);
-        let mut tally = Self {
-            total: hits,
-            ..Self::default()
-        };
+        let mut tally = Self { total: hits, ..Self::default() };
         if after > limit {
             if before >= limit {
                 tally.over = hits;
@@ -37,11 +34,7 @@ impl Tally {
         } else {
             tally.within = hits;
             if after > threshold {
-                tally.near = if before >= threshold {
-                    hits
-                } else {
-                    after - threshold
-                };
+                tally.near = if before >= threshold { hits } else { after - threshold };
             }
         }
         tally
@@ -49,10 +42,7 @@ impl Tally {
 
     /// The same in shadow mode: what is over was let pass.
     pub(super) fn shadowed(self) -> Self {
-        Self {
-            shadow: self.over,
-            ..self
-        }
+        Self { shadow: self.over, ..self }
     }
 }
 
@@ -67,18 +57,8 @@ mod tests {
     use super::*;
 
     fn check(hits: u64, after: u64, over: u64, near: u64, within: u64) {
-        let expected = Tally {
-            total: hits,
-            over,
-            near,
-            within,
-            ..Tally::default()
-        };
-        assert_eq!(
-            Tally::of(10, hits, after, 0.8),
-            expected,
-            "{hits} hits up to {after}"
-        );
+        let expected = Tally { total: hits, over, near, within, ..Tally::default() };
+        assert_eq!(Tally::of(10, hits, after, 0.8), expected, "{hits} hits up to {after}");
     }
 
     #[test]

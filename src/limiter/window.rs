@@ -11,9 +11,7 @@ pub struct Window {
 impl Window {
     /// Windows of that many seconds; 0 is taken as 1.
     pub const fn from_secs(secs: u64) -> Self {
-        Self {
-            secs: if secs == 0 { 1 } else { secs },
-        }
+        Self { secs: if secs == 0 { 1 } else { secs } }
     }
 
     /// The length in seconds, at least 1.

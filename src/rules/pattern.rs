@@ -16,15 +16,9 @@ impl Pattern {
     /// Compiles `text`, which holds at least one `*`.
     pub(super) fn new(text: &str) -> Self {
         let mut pieces: Vec<&str> = text.split('*').collect();
-        let suffix = if pieces.len() > 1 {
-            pieces.pop().unwrap_or_default()
-        } else {
-            ""
-        };
+        let suffix = if pieces.len() > 1 { pieces.pop().unwrap_or_default() } else { "" };
         let middle = pieces.drain(1..).filter(|piece| !piece.is_empty());
-        let middle = middle
-            .map(|piece| Finder::new(piece).into_owned())
-            .collect();
+        let middle = middle.map(|piece| Finder::new(piece).into_owned()).collect();
         Self {
             prefix: pieces.concat().as_bytes().into(),
             suffix: suffix.as_bytes().into(),
@@ -58,11 +52,7 @@ mod tests {
     use super::Pattern;
 
     fn check(pattern: &str, text: &str, expected: bool) {
-        assert_eq!(
-            Pattern::new(pattern).matches(text.as_bytes()),
-            expected,
-            "{pattern} on {text}"
-        );
+        assert_eq!(Pattern::new(pattern).matches(text.as_bytes()), expected, "{pattern} on {text}");
     }
 
     #[test]

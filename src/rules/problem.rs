@@ -47,9 +47,5 @@ pub struct Rejected {
 }
 
 fn join(errors: &[Problem]) -> String {
-    errors
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -71,10 +71,9 @@ async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<Connecti
             let _ = stream.set_nodelay(true);
             Stream::Tcp(stream)
         }),
-        Listener::Unix(listener, _) => listener
-            .accept()
-            .await
-            .map(|(stream, _)| Stream::Unix(stream)),
+        Listener::Unix(listener, _) => {
+            listener.accept().await.map(|(stream, _)| Stream::Unix(stream))
+        }
     };
     let stream = match stream {
         Ok(stream) => stream,
@@ -85,15 +84,9 @@ async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<Connecti
         }
     };
     match Arc::clone(places).try_acquire_owned() {
-        Ok(place) => Some(Connection {
-            stream,
-            _place: place,
-        }),
+        Ok(place) => Some(Connection { stream, _place: place }),
         Err(_) => {
-            tracing::debug!(
-                address = listener.address(),
-                "too many connections: one was closed"
-            );
+            tracing::debug!(address = listener.address(), "too many connections: one was closed");
             None
         }
     }

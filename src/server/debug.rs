@@ -22,9 +22,7 @@ pub fn router(rules: Arc<Rules>) -> Router {
 /// One line per limit, sorted by path; nothing before rules are loaded.
 fn limits(rules: &Rules) -> String {
     let snapshot = rules.load();
-    let rules = snapshot
-        .iter()
-        .flat_map(|snapshot| snapshot.ruleset.rules());
+    let rules = snapshot.iter().flat_map(|snapshot| snapshot.ruleset.rules());
     let mut lines: Vec<String> = rules.map(line).collect();
     lines.sort();
     lines.concat()
@@ -34,10 +32,6 @@ fn line(rule: &Rule) -> String {
     let mut line = format!("{}: ", rule.path);
     let unit = rule.limit.map_or("UNKNOWN", |limit| limit.unit.name());
     let _ = write!(line, "unit={unit} requests_per_unit={}", rule.requests_per_unit);
-    let _ = writeln!(
-        line,
-        ", shadow_mode: {}, quota_mode: {}",
-        rule.shadow_mode, rule.quota_mode
-    );
+    let _ = writeln!(line, ", shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
     line
 }

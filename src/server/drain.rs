@@ -49,11 +49,7 @@ impl Activity {
         let mut quiet = 0;
         while quiet < QUIET_LOOKS {
             tokio::time::sleep(LOOK).await;
-            quiet = if self.0.load(Ordering::Relaxed) == 0 {
-                quiet + 1
-            } else {
-                0
-            };
+            quiet = if self.0.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
         }
     }
 }

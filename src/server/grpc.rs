@@ -26,10 +26,10 @@ pub struct GrpcOptions {
     pub max_message_bytes: usize,
     /// Connections open at a time.
     pub max_connections: usize,
-    /// A connection is told to go at this age.
-    pub max_connection_age: Duration,
-    /// And cut this long after.
-    pub max_connection_age_grace: Duration,
+    /// A connection is told to go at this age; `None`: never.
+    pub max_connection_age: Option<Duration>,
+    /// And cut this long after; `None`: never.
+    pub max_connection_age_grace: Option<Duration>,
     /// Whether the server describes its services.
     pub reflection: Reflection,
 }
@@ -66,16 +66,19 @@ pub async fn serve<S: Store>(
 ) -> anyhow::Result<()> {
     let connections = Connections::from(listener, options.max_connections, stop.clone());
     let routes = routes(front, health, &options)?;
-    Server::builder()
+    let mut server = Server::builder();
+    if let Some(age) = options.max_connection_age {
+        server = server.max_connection_age(jittered(age));
+    }
+    if let Some(grace) = options.max_connection_age_grace {
+        server = server.max_connection_age_grace(grace);
+    }
+    server
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_connection_age(jittered(options.max_connection_age))
-        .max_connection_age_grace(options.max_connection_age_grace)
-        .layer(MapResponseLayer::new(too_large_is_invalid(
-            options.max_message_bytes,
-        )))
+        .layer(MapResponseLayer::new(too_large_is_invalid(options.max_message_bytes)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await?;
@@ -93,9 +96,7 @@ fn routes<S: Store>(
         .max_decoding_message_size(max);
     let probes = HealthServer::new(health.clone()).max_decoding_message_size(max);
     let report = HealthServiceServer::new(health).max_decoding_message_size(max);
-    let routes = Routes::new(rate_limit)
-        .add_service(probes)
-        .add_service(report);
+    let routes = Routes::new(rate_limit).add_service(probes).add_service(report);
     Ok(match options.reflection {
         Reflection::Off => routes,
         Reflection::On => {
@@ -122,10 +123,7 @@ fn too_large_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body>
     let reason = HeaderValue::from_str(&reason.replace(' ', "%20")).ok();
     move |mut response| {
         let headers = response.headers_mut();
-        if headers
-            .get("grpc-status")
-            .is_some_and(|status| status == "11")
-        {
+        if headers.get("grpc-status").is_some_and(|status| status == "11") {
             headers.insert("grpc-status", HeaderValue::from_static("3"));
             if let Some(reason) = reason.clone() {
                 headers.insert("grpc-message", reason);

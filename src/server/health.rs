@@ -23,11 +23,7 @@ use crate::wire::pb::tidegate::health::v1::{
 use crate::wire::report;
 
 /// The names under which probes ask; all tell the same.
-const SERVICES: [&str; 3] = [
-    "",
-    "ratelimit",
-    "envoy.service.ratelimit.v3.RateLimitService",
-];
+const SERVICES: [&str; 3] = ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService"];
 
 /// Both services.
 #[derive(Clone, Debug)]
@@ -59,10 +55,8 @@ impl GrpcHealth for HealthApi {
         _: Request<HealthListRequest>,
     ) -> Result<Response<HealthListResponse>, Status> {
         let status = serving(&self.health.facts());
-        let statuses: HashMap<_, _> = SERVICES
-            .iter()
-            .map(|name| ((*name).to_owned(), status))
-            .collect();
+        let statuses: HashMap<_, _> =
+            SERVICES.iter().map(|name| ((*name).to_owned(), status)).collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
@@ -77,9 +71,7 @@ impl GrpcHealth for HealthApi {
             let status = if is_known {
                 serving(facts)
             } else {
-                HealthCheckResponse {
-                    status: ServingStatus::ServiceUnknown.into(),
-                }
+                HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() }
             };
             (status, status)
         });
@@ -106,16 +98,8 @@ impl HealthService for HealthApi {
         let stream = self.follow(|facts| {
             let report = report(facts);
             let mut without_latency = report.clone();
-            without_latency
-                .components
-                .iter_mut()
-                .for_each(|c| c.latency = None);
-            (
-                without_latency,
-                WatchHealthResponse {
-                    report: Some(report),
-                },
-            )
+            without_latency.components.iter_mut().for_each(|c| c.latency = None);
+            (without_latency, WatchHealthResponse { report: Some(report) })
         });
         Ok(Response::new(stream))
     }
@@ -162,7 +146,5 @@ fn serving(facts: &Facts) -> HealthCheckResponse {
         true => ServingStatus::Serving,
         false => ServingStatus::NotServing,
     };
-    HealthCheckResponse {
-        status: status.into(),
-    }
+    HealthCheckResponse { status: status.into() }
 }

@@ -21,7 +21,6 @@ use tower_http::timeout::TimeoutLayer;
 
 use super::{Connections, Front, Listener};
 use crate::health::Health;
-use crate::limiter::Verdict;
 use crate::store::Store;
 use crate::telemetry::Page;
 use crate::wire::json::Json;
@@ -69,11 +68,13 @@ pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .layer(RequestBodyLimitLayer::new(max_body_bytes))
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            PATIENCE,
-        ))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
         .with_state(state)
+}
+
+/// The metrics page alone, at `path`.
+pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
+    Router::new().route(path, get(metrics)).with_state(state)
 }
 
 /// Serves `router` until `stop`, then resolves when the last connection has gone.

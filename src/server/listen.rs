@@ -1,5 +1,6 @@
 //! Opening sockets.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,13 +8,41 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, lookup_host};
 
+/// A TCP address, not yet resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A name or an IP address without brackets; empty means every address of the machine,
+    /// of both families.
+    pub host: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A host name or address and a port; port 0 is any free one.
-    Tcp(String, u16),
+    /// A TCP address.
+    Tcp(Address),
     /// A unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// An open socket.
@@ -48,16 +77,15 @@ impl Listener {
     /// What the system said; the host cannot be resolved or the endpoint is taken.
     pub async fn open(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Tcp(host, port) => Self::open_tcp(host, *port).await,
+            Endpoint::Tcp(address) => Self::open_tcp(address).await,
             Endpoint::Unix(path) => Self::open_unix(path).await,
         }
     }
 
-    async fn open_tcp(host: &str, port: u16) -> io::Result<Self> {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = if host.is_empty() { "::" } else { host };
+    async fn open_tcp(address: &Address) -> io::Result<Self> {
+        let host = if address.host.is_empty() { "::" } else { &address.host };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in lookup_host((host, port)).await? {
+        for address in lookup_host((host, address.port)).await? {
             match tcp(address) {
                 Ok(listener) => return Ok(Self::Tcp(listener)),
                 Err(error) => last = error,
@@ -67,16 +95,10 @@ impl Listener {
     }
 
     async fn open_unix(path: &Path) -> io::Result<Self> {
-        if tokio::net::UnixStream::connect(path)
-            .await
-            .is_err_and(is_refused)
-        {
+        if tokio::net::UnixStream::connect(path).await.is_err_and(is_refused) {
             std::fs::remove_file(path)?;
         }
-        Ok(Self::Unix(
-            UnixListener::bind(path)?,
-            SocketFile(path.to_owned()),
-        ))
+        Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.to_owned())))
     }
 
     /// The address in words, such as `127.0.0.1:8081`.
@@ -104,11 +126,7 @@ fn is_refused(error: io::Error) -> bool {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `::` also serves IPv4, as Istio's sample expects.
         socket.set_only_v6(false)?;

@@ -16,5 +16,5 @@ pub use debug::router as debug_router;
 pub use drain::{Activity, Shutdown};
 pub use grpc::{GrpcOptions, Reflection, serve as serve_grpc};
 pub use health::HealthApi;
-pub use http::{HttpState, router as http_router, serve as serve_http};
-pub use listen::{Endpoint, Listener};
+pub use http::{HttpState, metrics_router, router as http_router, serve as serve_http};
+pub use listen::{Address, Endpoint, Listener};

@@ -64,19 +64,11 @@ fn term(text: &str) -> Option<(u64, &str)> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let end = rest
-        .find(|c: char| c == '.' || c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let end = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(end);
     let (_, length) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    let nanos = whole
-        .checked_mul(*length)?
-        .checked_add(part(fraction, *length)?)?;
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nanos = whole.checked_mul(*length)?.checked_add(part(fraction, *length)?)?;
     Some((nanos, rest))
 }
 
@@ -92,8 +84,5 @@ fn part(fraction: &str, length: u64) -> Option<u64> {
 
 /// The leading digits, and what follows them.
 fn digits(text: &str) -> (&str, &str) {
-    text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    )
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::value::{Host, Route};
-use super::{Address, Endpoint, Grpc, Prometheus};
+use super::{Grpc, Prometheus};
+use crate::server::{Address, Endpoint, Reflection};
 
 /// The listeners.
 pub(super) struct Listeners {
@@ -19,13 +20,7 @@ pub(super) struct Listeners {
 pub(super) fn read(r: &mut Reader<'_>) -> Listeners {
     r.group("HTTP and debug listeners");
     let http = Address {
-        host: r
-            .read(
-                "HOST",
-                any(),
-                "Host of the HTTP listener (`/json`, `/healthcheck`).",
-            )
-            .0,
+        host: r.read("HOST", any(), "Host of the HTTP listener (`/json`, `/healthcheck`).").0,
         port: r.within("PORT", 8080, PORTS, "Its port; 0 takes a free one."),
     };
     let debug = Address {
@@ -34,12 +29,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Listeners {
     };
     let grpc = grpc(r);
     let prometheus = prometheus(r);
-    let listeners = Listeners {
-        http,
-        debug,
-        grpc,
-        prometheus,
-    };
+    let listeners = Listeners { http, debug, grpc, prometheus };
     refuse_collisions(r, &listeners);
     listeners
 }
@@ -74,16 +64,12 @@ fn grpc(r: &mut Reader<'_>) -> Grpc {
         "That long after it was asked it is closed; 0 means never.",
     );
     Grpc {
-        listen: if uds.is_empty() {
-            Endpoint::Tcp(address)
-        } else {
-            Endpoint::Unix(uds.into())
-        },
+        listen: if uds.is_empty() { Endpoint::Tcp(address) } else { Endpoint::Unix(uds.into()) },
         max_connection_age: Some(age).filter(|age| !age.is_zero()),
         max_connection_age_grace: Some(grace).filter(|grace| !grace.is_zero()),
         reflection: r.read(
             "TIDEGATE_REFLECTION",
-            false,
+            Reflection::Off,
             "Whether the gRPC listener describes its services to clients.",
         ),
     }
@@ -91,27 +77,14 @@ fn grpc(r: &mut Reader<'_>) -> Grpc {
 
 fn prometheus(r: &mut Reader<'_>) -> Option<Prometheus> {
     r.group("Metrics");
-    let used = r.read(
-        "USE_PROMETHEUS",
-        false,
-        "Whether there is a metrics listener.",
-    );
-    let address = Address {
-        host: String::new(),
-        port: 9090,
-    };
+    let used = r.read("USE_PROMETHEUS", false, "Whether there is a metrics listener.");
+    let address = Address { host: String::new(), port: 9090 };
     let address = r.read(
         "PROMETHEUS_ADDR",
         address,
         "Its address; without host it listens on every address of the machine.",
     );
-    let path = r
-        .read(
-            "PROMETHEUS_PATH",
-            Route("/metrics".to_owned()),
-            "Path of the page.",
-        )
-        .0;
+    let path = r.read("PROMETHEUS_PATH", Route("/metrics".to_owned()), "Path of the page.").0;
     used.then_some(Prometheus { address, path })
 }
 
@@ -125,26 +98,15 @@ fn refuse_collisions(r: &mut Reader<'_>, listeners: &Listeners) {
         all.push(("PROMETHEUS_ADDR", &prometheus.address));
     }
     for (i, (name, address)) in all.iter().enumerate() {
-        if let Some((other, _)) = all[..i]
-            .iter()
-            .find(|(_, earlier)| collide(earlier, address))
-        {
-            r.refuse(
-                name,
-                &format!("the port of {other}, {}", address.port),
-                "a port of its own",
-            );
+        if let Some((other, _)) = all[..i].iter().find(|(_, earlier)| collide(earlier, address)) {
+            r.refuse(name, &format!("the port of {other}, {}", address.port), "a port of its own");
         }
     }
 }
 
 fn collide(one: &Address, other: &Address) -> bool {
     let everywhere = |address: &Address| {
-        address.host.is_empty()
-            || address
-                .host
-                .parse()
-                .is_ok_and(|ip: IpAddr| ip.is_unspecified())
+        address.host.is_empty() || address.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
     };
     let hosts_meet = one.host == other.host || everywhere(one) || everywhere(other);
     one.port == other.port && one.port != 0 && hosts_meet

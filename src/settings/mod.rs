@@ -9,21 +9,21 @@ pub mod duration;
 mod listeners;
 mod names;
 mod reader;
-mod redis;
-mod secret;
 mod store;
 mod table;
 mod unsupported;
 mod value;
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use reader::{Declared, SettingError, SettingErrors};
-pub use secret::Secret;
 
+use crate::limiter::Policy;
+use crate::server::{Address, Endpoint, Reflection};
 use crate::sources::files;
+use crate::store::redis::RedisConfig;
+use crate::telemetry::logs;
+use crate::wire::{self, Layout};
 
 /// Everything that configures the process.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,43 +45,15 @@ pub struct Settings {
     /// Where counters live.
     pub store: Store,
     /// How requests are decided.
-    pub limiter: Limiter,
-    /// What is added to answers.
-    pub answer: Answer,
+    pub limiter: Policy,
+    /// What answers hold beside their verdicts.
+    pub answer: Layout,
     /// How much is accepted.
     pub bounds: Bounds,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// What is odd about the environment, one line each; for the log, without secrets.
     pub warnings: Vec<String>,
-}
-
-/// A TCP address, not yet resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// A name or an IP address without brackets; empty means every address of the machine,
-    /// of both families.
-    pub host: String,
-    /// The port; a listener on 0 takes a free one.
-    pub port: u16,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
-
-/// One end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A TCP address.
-    Tcp(Address),
-    /// The path of a unix socket.
-    Unix(PathBuf),
 }
 
 /// The gRPC listener.
@@ -94,7 +66,7 @@ pub struct Grpc {
     /// That long after it was asked it is closed; none: never.
     pub max_connection_age_grace: Option<Duration>,
     /// Whether it describes its services to clients.
-    pub reflection: bool,
+    pub reflection: Reflection,
 }
 
 /// The metrics listener.
@@ -112,16 +84,7 @@ pub struct Log {
     /// The least important level that is written.
     pub level: tracing::Level,
     /// How a line looks.
-    pub format: LogFormat,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
+    pub format: logs::Format,
 }
 
 /// Where rules come from, and what holds without them.
@@ -131,92 +94,22 @@ pub struct Rules {
     pub files: files::Options,
     /// Files of one domain add up instead of excluding each other.
     pub merge_domains: bool,
+    /// Nothing says where they are: the example rules are served if there are none.
+    pub is_default: bool,
     /// Serve before the first rules are loaded.
     pub start_without_rules: bool,
-    /// Report healthy only once rules have been loaded.
-    pub healthy_needs_rules: bool,
 }
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// How long one decision waits for its counters.
-    pub timeout: Duration,
-    /// What holds them.
-    pub backend: Backend,
-}
-
-/// What holds the counters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Backend {
+pub enum Store {
     /// This process.
     Memory {
         /// How many counters it holds at most.
         max_counters: usize,
     },
     /// A Redis server.
-    Redis(Redis),
-}
-
-/// A Redis server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Redis {
-    /// Where it is; a TCP host is never empty.
-    pub endpoint: Endpoint,
-    /// The user to log in as, if not the default one.
-    pub user: Option<String>,
-    /// The password to log in with, if any.
-    pub password: Option<Secret>,
-    /// The number of the database.
-    pub database: u32,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// Up to this is added at random to the time counters live on; whole seconds.
-    pub expiration_jitter: Duration,
-}
-
-/// How requests are decided.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limiter {
-    /// A count above this part of the limit is near it; finite, 0 or more.
-    pub near_limit_ratio: f32,
-    /// Let every request pass that is over limit.
-    pub shadow_mode: bool,
-    /// Let every request pass, and report what is over limit as metadata.
-    pub quota_mode: bool,
-    /// How counters are named.
-    pub key_format: KeyFormat,
-    /// What every counter key begins with; may be empty.
-    pub key_prefix: String,
-}
-
-/// How counters are named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFormat {
-    /// So that no two counters share a key.
-    Tidegate,
-    /// As envoyproxy/ratelimit does, to share one Redis with it.
-    Envoyproxy,
-}
-
-/// What is added to answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The names of the response headers, if they are sent.
-    pub headers: Option<HeaderNames>,
-    /// Whether the request's descriptors are sent back as dynamic metadata.
-    pub dynamic_metadata: bool,
-}
-
-/// The names of the response headers: valid HTTP header names, spelled as set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderNames {
-    /// Tells the limit.
-    pub limit: String,
-    /// Tells what is left of it.
-    pub remaining: String,
-    /// Tells the seconds until the window ends.
-    pub reset: String,
+    Redis(RedisConfig),
 }
 
 /// How much is accepted.
@@ -224,12 +117,8 @@ pub struct HeaderNames {
 pub struct Bounds {
     /// Bytes of a request message.
     pub max_message_bytes: usize,
-    /// Descriptors of a request.
-    pub max_descriptors: usize,
-    /// Entries of a descriptor.
-    pub max_entries: usize,
-    /// Bytes of a domain, a key or a value.
-    pub max_string_bytes: usize,
+    /// What a request may hold.
+    pub request: wire::Bounds,
     /// Connections of a listener at a time.
     pub max_connections: usize,
     /// Different paths that metrics are kept for.
@@ -261,11 +150,7 @@ impl Settings {
         unsupported::check(&mut reader);
         names::check(&mut reader, names);
         settings.warnings = reader.warnings;
-        if reader.errors.is_empty() {
-            Ok(settings)
-        } else {
-            Err(SettingErrors(reader.errors))
-        }
+        if reader.errors.is_empty() { Ok(settings) } else { Err(SettingErrors(reader.errors)) }
     }
 
     /// Every variable there is, group by group.

@@ -6,12 +6,8 @@ const OURS: &str = "TIDEGATE_";
 
 /// Refuses every name that begins like ours and is none, with the nearest one that is.
 pub(super) fn check(reader: &mut Reader<'_>, names: &[String]) {
-    let known: Vec<&str> = reader
-        .declared
-        .iter()
-        .map(|d| d.name)
-        .filter(|name| name.starts_with(OURS))
-        .collect();
+    let known: Vec<&str> =
+        reader.declared.iter().map(|d| d.name).filter(|name| name.starts_with(OURS)).collect();
     let mut unknown: Vec<&String> = names
         .iter()
         .filter(|name| name.starts_with(OURS) && !known.contains(&name.as_str()))
@@ -21,11 +17,7 @@ pub(super) fn check(reader: &mut Reader<'_>, names: &[String]) {
     for name in unknown {
         let nearest = known.iter().min_by_key(|other| distance(name, other));
         let allowed = nearest.map(|nearest| format!("a known name; the nearest is {nearest}"));
-        reader.refuse(
-            name,
-            "a name that is not known",
-            &allowed.unwrap_or_default(),
-        );
+        reader.refuse(name, "a name that is not known", &allowed.unwrap_or_default());
     }
 }
 
@@ -35,10 +27,7 @@ fn is_service_link(name: &str) -> bool {
     name.ends_with("_PORT")
         || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
-        || name
-            .split("_PORT_")
-            .skip(1)
-            .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        || name.split("_PORT_").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// How many letters must be added, removed or changed to make one name the other.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::Secret;
 use super::value::Value;
+use crate::store::secret::Secret;
 
 /// A variable that the process knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,13 +60,12 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self {
-            lookup,
-            group: "",
-            declared: vec![],
-            errors: vec![],
-            warnings: vec![],
-        }
+        Self { lookup, group: "", declared: vec![], errors: vec![], warnings: vec![] }
+    }
+
+    /// Whether any of these variables has a value.
+    pub(super) fn is_any_set(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| (self.lookup)(name).is_some())
     }
 
     /// Starts a heading of the reference table.
@@ -149,13 +148,7 @@ impl<'a> Reader<'a> {
         allowed: String,
         help: &'static str,
     ) {
-        self.declared.push(Declared {
-            name,
-            default,
-            allowed,
-            help,
-            group: self.group,
-        });
+        self.declared.push(Declared { name, default, allowed, help, group: self.group });
     }
 
     fn parse<T: Value>(

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::Store;
 use super::reader::Reader;
-use super::redis::{self, Login, Socket};
 use super::value::{Jitter, Value};
-use super::{Backend, Redis, Secret, Store};
+use crate::store::redis::{RedisConfig, SocketType};
+use crate::store::secret::Secret;
 
 const MS: Duration = Duration::from_millis(1);
 const MILLION: usize = 1_000_000;
@@ -64,31 +65,39 @@ pub(super) fn read(r: &mut Reader<'_>) -> Store {
             }
             None
         }
-        (_, Some(url)) => given.server(&url, r),
+        (_, Some(url)) => given.server(&url, timeout, r),
         (Some(Kind::Redis), None) => {
             // Counting in memory instead would give every replica a limit of its own.
-            r.refuse(
-                "REDIS_URL",
-                "nothing",
-                "an address, as BACKEND_TYPE is redis",
-            );
+            r.refuse("REDIS_URL", "nothing", "an address, as BACKEND_TYPE is redis");
             None
         }
         (None, None) => None,
     };
-    Store {
-        timeout,
-        backend: redis.map_or(Backend::Memory { max_counters }, Backend::Redis),
-    }
+    redis.map_or(Store::Memory { max_counters }, Store::Redis)
 }
 
 /// The variables about Redis, as they are.
 struct Given {
     url: Option<Secret>,
-    socket: Option<Socket>,
+    socket: SocketType,
     auth: Option<Secret>,
     connect_timeout: Duration,
     jitter: Jitter,
+}
+
+impl Value for SocketType {
+    const ALLOWED: &'static str = "tcp or unix";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Tcp => "tcp".to_owned(),
+            Self::Unix => "unix".to_owned(),
+        }
+    }
 }
 
 impl Given {
@@ -99,9 +108,10 @@ impl Given {
                 "Where Redis is: a path, `host:port` or \
                  `redis://user:password@host:port/database`.",
             ),
-            socket: r.optional(
+            socket: r.read(
                 "REDIS_SOCKET_TYPE",
-                "The kind of socket to Redis; unset: unix if `REDIS_URL` is a path, else tcp.",
+                SocketType::Tcp,
+                "The kind of socket to Redis. A `REDIS_URL` that is a path is a unix socket anyway.",
             ),
             auth: r.secret(
                 "REDIS_AUTH",
@@ -120,36 +130,26 @@ impl Given {
                  Redis.",
             ),
         };
-        if given
-            .url
-            .as_ref()
-            .is_some_and(|url| url.expose().is_empty())
-        {
+        if given.url.as_ref().is_some_and(|url| url.expose().is_empty()) {
             r.warn("REDIS_URL is set but empty: it counts as unset");
         }
         given
     }
 
     /// The server at `url`, if that can be read.
-    fn server(self, url: &Secret, r: &mut Reader<'_>) -> Option<Redis> {
-        let refuse = |allowed| {
-            let found = "something else (not shown: it may hold a password)";
-            r.refuse("REDIS_URL", found, allowed);
-        };
-        let target = redis::target(url.expose(), self.socket)
-            .map_err(refuse)
-            .ok()?;
-        let login = self.auth.map(|auth| Login::parse(auth.expose()));
-        let login = login
-            .filter(|login| login.password.is_some())
-            .unwrap_or(target.login);
-        Some(Redis {
-            endpoint: target.endpoint,
-            user: login.user,
-            password: login.password,
-            database: target.database,
-            connect_timeout: self.connect_timeout,
-            expiration_jitter: Duration::from_secs(self.jitter.0),
-        })
+    fn server(self, url: &Secret, timeout: Duration, r: &mut Reader<'_>) -> Option<RedisConfig> {
+        match RedisConfig::new(url.expose(), self.socket, self.auth.as_ref()) {
+            Ok(mut config) => {
+                config.connect_timeout = self.connect_timeout;
+                config.timeout = timeout;
+                config.expiration_jitter_max_secs = self.jitter.0;
+                Some(config)
+            }
+            Err(error) => {
+                let found = "something else (not shown: it may hold a password)";
+                r.refuse("REDIS_URL", found, &error.to_string());
+                None
+            }
+        }
     }
 }

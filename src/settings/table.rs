@@ -6,11 +6,11 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{
-    Answer, Bounds, HeaderNames, KeyFormat, Limiter, Log, LogFormat, Rules, Settings, Shutdown,
-    listeners, store,
-};
+use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, store};
+use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::sources::files;
+use crate::telemetry::logs;
+use crate::wire::{self, HeaderNames, Layout};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ fn log(r: &mut Reader<'_>) -> Log {
             "The least important level that is written. envoyproxy/ratelimit defaults to WARN; \
              reloads and refused rules should be seen, and requests are never logged above debug.",
         ),
-        format: r.read("LOG_FORMAT", LogFormat::Text, "How a line looks."),
+        format: r.read("LOG_FORMAT", logs::Format::Text, "How a line looks."),
     }
 }
 
@@ -60,6 +60,11 @@ fn rules(r: &mut Reader<'_>) -> Rules {
     r.group("Rules");
     Rules {
         files: rule_files(r),
+        is_default: !r.is_any_set(&[
+            "RUNTIME_ROOT",
+            "RUNTIME_SUBDIRECTORY",
+            "RUNTIME_APPDIRECTORY",
+        ]),
         merge_domains: r.read(
             "MERGE_DOMAIN_CONFIG",
             false,
@@ -68,12 +73,7 @@ fn rules(r: &mut Reader<'_>) -> Rules {
         start_without_rules: r.read(
             "FORCE_START_WITHOUT_INITIAL_CONFIG",
             false,
-            "Serve before the first rules are loaded.",
-        ),
-        healthy_needs_rules: r.read(
-            "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
-            false,
-            "Report healthy only once rules have been loaded.",
+            "Be ready before the first rules are loaded; requests until then are errors.",
         ),
     }
 }
@@ -128,55 +128,37 @@ fn rule_files(r: &mut Reader<'_>) -> files::Options {
     }
 }
 
-fn limiter(r: &mut Reader<'_>) -> Limiter {
+fn limiter(r: &mut Reader<'_>) -> Policy {
     r.group("Decisions");
-    Limiter {
+    Policy {
         near_limit_ratio: r
-            .read(
-                "NEAR_LIMIT_RATIO",
-                Ratio(0.8),
-                "A count above this part of a limit is near it.",
-            )
+            .read("NEAR_LIMIT_RATIO", Ratio(0.8), "A count above this part of a limit is near it.")
             .0,
-        shadow_mode: r.read(
-            "SHADOW_MODE",
-            false,
-            "Let every request pass that is over limit.",
-        ),
+        shadow_mode: r.read("SHADOW_MODE", false, "Let every request pass that is over limit."),
         quota_mode: r.read(
             "QUOTA_MODE",
             false,
-            "Let every request pass, and report what is over limit as metadata.",
+            "Every descriptor is in quota mode: a request is refused only when all are over limit.",
         ),
-        key_format: r.read(
-            "TIDEGATE_KEY_FORMAT",
-            KeyFormat::Tidegate,
-            "How counters are named; `envoyproxy` to share one Redis with envoyproxy/ratelimit.",
-        ),
-        key_prefix: r.read(
-            "CACHE_KEY_PREFIX",
-            String::new(),
-            "What every counter key begins with.",
-        ),
+        keys: Keys {
+            format: r.read(
+                "TIDEGATE_KEY_FORMAT",
+                KeyFormat::Tidegate,
+                "How counters are named; `envoyproxy` to share one Redis with envoyproxy/ratelimit.",
+            ),
+            prefix: r
+                .read("CACHE_KEY_PREFIX", String::new(), "What every counter key begins with.")
+                .into(),
+        },
     }
 }
 
-fn answer(r: &mut Reader<'_>) -> Answer {
+fn answer(r: &mut Reader<'_>) -> Layout {
     let header = |name: &str| Header(name.to_owned());
     r.group("Answers");
-    let enabled = r.read(
-        "LIMIT_RESPONSE_HEADERS_ENABLED",
-        false,
-        "Send the three headers below.",
-    );
+    let enabled = r.read("LIMIT_RESPONSE_HEADERS_ENABLED", false, "Send the three headers below.");
     let headers = HeaderNames {
-        limit: r
-            .read(
-                "LIMIT_LIMIT_HEADER",
-                header("RateLimit-Limit"),
-                "Tells the limit.",
-            )
-            .0,
+        limit: r.read("LIMIT_LIMIT_HEADER", header("RateLimit-Limit"), "Tells the limit.").0,
         remaining: r
             .read(
                 "LIMIT_REMAINING_HEADER",
@@ -192,7 +174,7 @@ fn answer(r: &mut Reader<'_>) -> Answer {
             )
             .0,
     };
-    Answer {
+    Layout {
         headers: enabled.then_some(headers),
         dynamic_metadata: r.read(
             "RESPONSE_DYNAMIC_METADATA",
@@ -211,24 +193,21 @@ fn bounds(r: &mut Reader<'_>) -> Bounds {
             1024..=256 * MIB,
             "Bytes of a request message.",
         ),
-        max_descriptors: r.within(
-            "TIDEGATE_MAX_DESCRIPTORS",
-            1000,
-            1..=MILLION,
-            "Descriptors of a request.",
-        ),
-        max_entries: r.within(
-            "TIDEGATE_MAX_ENTRIES",
-            100,
-            1..=MILLION,
-            "Entries of a descriptor.",
-        ),
-        max_string_bytes: r.within(
-            "TIDEGATE_MAX_STRING_BYTES",
-            16 * 1024,
-            1..=256 * MIB,
-            "Bytes of a domain, a key or a value.",
-        ),
+        request: wire::Bounds {
+            descriptors: r.within(
+                "TIDEGATE_MAX_DESCRIPTORS",
+                1000,
+                1..=MILLION,
+                "Descriptors of a request.",
+            ),
+            entries: r.within("TIDEGATE_MAX_ENTRIES", 100, 1..=MILLION, "Entries of a descriptor."),
+            string_bytes: r.within(
+                "TIDEGATE_MAX_STRING_BYTES",
+                16 * 1024,
+                1..=256 * MIB,
+                "Bytes of a domain, a key or a value.",
+            ),
+        },
         max_connections: r.within(
             "TIDEGATE_MAX_CONNECTIONS",
             10_000,

@@ -12,11 +12,7 @@ const REFUSED: [(&str, &str, &str); 6] = [
     ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
-    (
-        "REDIS_PERSECOND",
-        "false",
-        "A second Redis for limits per second.",
-    ),
+    ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
     (
         "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
         "false",
@@ -65,17 +61,9 @@ const UNUSED: [(&str, &str, &str); 72] = [
     ("STATSD_PROTOCOL", "", STATSD),
     ("EXTRA_TAGS", "", STATSD),
     ("STATS_FLUSH_INTERVAL", "", STATSD),
-    (
-        "DISABLE_STATS",
-        "false",
-        "Metrics cannot be switched off; they cost next to nothing.",
-    ),
+    ("DISABLE_STATS", "false", "Metrics cannot be switched off; they cost next to nothing."),
     ("PROMETHEUS_MAPPER_YAML", "", PROMETHEUS),
-    (
-        "PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS",
-        "false",
-        PROMETHEUS,
-    ),
+    ("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", "false", PROMETHEUS),
     ("LOCAL_CACHE_SIZE_IN_BYTES", "0", CACHE),
     ("REDIS_POOL_SIZE", "10", POOL),
     ("REDIS_TLS_CLIENT_CERT", "", TLS),
@@ -87,11 +75,7 @@ const UNUSED: [(&str, &str, &str); 72] = [
     ("REDIS_CLUSTER_PIPELINE_PARALLELISM", "1", POOL),
     ("REDIS_POOL_ON_EMPTY_BEHAVIOR", "WAIT", POOL),
     ("REDIS_SENTINEL_AUTH", "", "There is no Redis Sentinel yet."),
-    (
-        "REDIS_HEALTH_CHECK_ACTIVE_CONNECTION",
-        "false",
-        "Readiness follows Redis in any case.",
-    ),
+    ("REDIS_HEALTH_CHECK_ACTIVE_CONNECTION", "false", "Readiness follows Redis in any case."),
     ("REDIS_STARTUP_INITIAL_INTERVAL", "1s", START),
     ("REDIS_STARTUP_MAX_INTERVAL", "30s", START),
     ("REDIS_STARTUP_MAX_ELAPSED_TIME", "0", START),
@@ -149,10 +133,7 @@ pub(super) fn check(reader: &mut Reader<'_>) {
             group: "Not used yet: a warning at start",
         };
         // The value is not shown: some of these are passwords.
-        if reader
-            .noted(declared)
-            .is_some_and(|text| !same(&text, nothing))
-        {
+        if reader.noted(declared).is_some_and(|text| !same(&text, nothing)) {
             let why = help.trim_end_matches('.');
             reader.warn(format!("{name} is set but not used yet: {why}"));
         }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::{Address, KeyFormat, duration};
+use super::duration;
+use crate::limiter::KeyFormat;
+use crate::server::{Address, Reflection};
 
 /// A type that a variable can have.
 pub(super) trait Value: Clone {
@@ -163,6 +165,18 @@ impl Value for Host {
     }
 }
 
+impl Value for Reflection {
+    const ALLOWED: &'static str = bool::ALLOWED;
+
+    fn parse(text: &str) -> Option<Self> {
+        bool::parse(text).map(|on| if on { Self::On } else { Self::Off })
+    }
+
+    fn show(&self) -> String {
+        (*self == Self::On).show()
+    }
+}
+
 impl Value for Address {
     const ALLOWED: &'static str = "host:port or :port";
 
@@ -172,10 +186,7 @@ impl Value for Address {
         if name.contains(':') && !name.starts_with('[') {
             return None;
         }
-        Some(Self {
-            host: host(name)?,
-            port: port.parse().ok()?,
-        })
+        Some(Self { host: host(name)?, port: port.parse().ok()? })
     }
 
     fn show(&self) -> String {
@@ -189,9 +200,7 @@ fn host(text: &str) -> Option<String> {
         let inner = inner.strip_suffix(']')?;
         return inner.parse::<Ipv6Addr>().is_ok().then(|| inner.to_owned());
     }
-    let named = text
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let named = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     (named || text.parse::<IpAddr>().is_ok()).then(|| text.to_owned())
 }
 
@@ -203,9 +212,7 @@ impl Value for Header {
     const ALLOWED: &'static str = "an HTTP header name";
 
     fn parse(text: &str) -> Option<Self> {
-        http::HeaderName::try_from(text)
-            .is_ok()
-            .then(|| Self(text.to_owned()))
+        http::HeaderName::try_from(text).is_ok().then(|| Self(text.to_owned()))
     }
 
     fn show(&self) -> String {
@@ -230,16 +237,12 @@ impl Value for Route {
     }
 }
 
-impl Value for super::LogFormat {
+impl Value for crate::telemetry::logs::Format {
     // The reference takes every other word for text.
     const ALLOWED: &'static str = "json, or anything else for text";
 
     fn parse(text: &str) -> Option<Self> {
-        Some(if text.eq_ignore_ascii_case("json") {
-            Self::Json
-        } else {
-            Self::Text
-        })
+        Some(if text.eq_ignore_ascii_case("json") { Self::Json } else { Self::Text })
     }
 
     fn show(&self) -> String {

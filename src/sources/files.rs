@@ -102,10 +102,7 @@ pub enum SourceError {
 
 impl SourceError {
     fn unreadable(path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
-        Self::Unreadable {
-            path: path.into(),
-            reason: error.to_string(),
-        }
+        Self::Unreadable { path: path.into(), reason: error.to_string() }
     }
 }
 
@@ -126,12 +123,7 @@ pub struct FileSource {
 impl FileSource {
     /// The source for that place; nothing is read yet.
     pub fn new(options: Options) -> Self {
-        Self {
-            options: Arc::new(options),
-            seen: None,
-            delivered: None,
-            had_files: false,
-        }
+        Self { options: Arc::new(options), seen: None, delivered: None, had_files: false }
     }
 
     /// Reads the set as it is now, and remembers it as delivered. Blocks on files.
@@ -222,41 +214,25 @@ fn read_consistent(options: &Options) -> Result<FileSet, SourceError> {
 /// Reads the files of a scan.
 fn read_scan(options: &Options, scan: &Result<Scan, SourceError>) -> Result<FileSet, SourceError> {
     let scan = scan.as_ref().map_err(Clone::clone)?;
-    let files = scan
-        .files
-        .iter()
-        .map(|found| read_file(found, options.max_file_bytes));
-    Ok(FileSet {
-        files: files.collect::<Result<_, _>>()?,
-        warnings: scan.warnings.clone(),
-    })
+    let files = scan.files.iter().map(|found| read_file(found, options.max_file_bytes));
+    Ok(FileSet { files: files.collect::<Result<_, _>>()?, warnings: scan.warnings.clone() })
 }
 
 /// Reads one file, which the scan found to be a regular one: opening anything else may block.
 fn read_file(found: &Found, max: u64) -> Result<SourceFile, SourceError> {
     let unreadable = |error| SourceError::unreadable(&found.path, &error);
-    let too_large = |size| SourceError::TooLarge {
-        name: found.name.clone(),
-        size,
-        max,
-    };
+    let too_large = |size| SourceError::TooLarge { name: found.name.clone(), size, max };
     if found.size > max {
         return Err(too_large(found.size));
     }
     let mut bytes = Vec::new();
     let file = File::open(&found.path).map_err(unreadable)?;
     // One byte more than allowed shows that the file has grown since the scan.
-    let read = file
-        .take(max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if read as u64 > max {
         return Err(too_large(read as u64));
     }
-    Ok(SourceFile {
-        name: found.name.clone(),
-        bytes,
-    })
+    Ok(SourceFile { name: found.name.clone(), bytes })
 }
 
 /// Tells sets with different files apart.

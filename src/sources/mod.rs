@@ -1,6 +1,9 @@
 //! Where rules come from.
 //!
 //! A source delivers whole sets of raw files, each a candidate: it knows nothing of what
-//! they say. Compiling them is `rules`' work, keeping the last good ruleset the caller's.
+//! they say. Compiling them is `rules`' work, putting them into force that of [`Reloader`].
 
 pub mod files;
+mod reload;
+
+pub use reload::Reloader;

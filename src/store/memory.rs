@@ -31,9 +31,7 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     /// One million counters.
     fn default() -> Self {
-        Self {
-            max_counters: 1_000_000,
-        }
+        Self { max_counters: 1_000_000 }
     }
 }
 
@@ -110,13 +108,9 @@ impl MemoryStore {
     /// Drops the expired counters of the next few shards and tells how many they were.
     /// Called once a second, it visits every counter each four seconds.
     pub fn sweep(&self, now: Timestamp) -> usize {
-        let first = self
-            .next_swept
-            .fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
+        let first = self.next_swept.fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
         let shards = first..first.wrapping_add(SHARDS_PER_SWEEP);
-        shards
-            .map(|at| self.sweep_shard(&mut self.shards[at % SHARDS].0.lock(), now))
-            .sum()
+        shards.map(|at| self.sweep_shard(&mut self.shards[at % SHARDS].0.lock(), now)).sum()
     }
 
     fn sweep_shard(&self, shard: &mut Shard, now: Timestamp) -> usize {
@@ -145,11 +139,7 @@ impl MemoryStore {
             return Ok(count);
         }
         self.reserve(&mut shard, now)?;
-        shard.insert(Counter {
-            fingerprint,
-            window,
-            state,
-        });
+        shard.insert(Counter { fingerprint, window, state });
         Ok(count)
     }
 
@@ -171,9 +161,7 @@ impl MemoryStore {
 
     fn take_room(&self) -> bool {
         let more = |held| (held < self.max_counters).then_some(held + 1);
-        self.held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// The window follows the key in a fixed number of bytes, so no two pairs write the
@@ -183,31 +171,24 @@ impl MemoryStore {
         hasher.write(key);
         hasher.write_u64(window.as_secs());
         let hash = hasher.finish128();
-        Fingerprint {
-            shard: hash.h1,
-            hash: hash.h2,
-        }
+        Fingerprint { shard: hash.h1, hash: hash.h2 }
     }
 }
 
 impl Shard {
     fn state(&mut self, fingerprint: Fingerprint) -> Option<&mut State> {
         let same = |counter: &Counter| counter.fingerprint == fingerprint;
-        self.counters
-            .find_mut(fingerprint.hash, same)
-            .map(|counter| &mut counter.state)
+        self.counters.find_mut(fingerprint.hash, same).map(|counter| &mut counter.state)
     }
 
     fn insert(&mut self, counter: Counter) {
-        self.counters
-            .insert_unique(counter.fingerprint.hash, counter, Counter::hash);
+        self.counters.insert_unique(counter.fingerprint.hash, counter, Counter::hash);
     }
 
     fn sweep(&mut self, now: Timestamp) -> usize {
         let before = self.counters.len();
         self.swept = self.swept.max(now);
-        self.counters
-            .retain(|counter| counter.state.expires(counter.window) > now.as_secs());
+        self.counters.retain(|counter| counter.state.expires(counter.window) > now.as_secs());
         let kept = self.counters.len();
         // After a flood the table gives its memory back.
         if kept < self.counters.capacity() / 8 {

@@ -12,11 +12,14 @@
 //! - `apply` ends within the store's deadline; dropping it early does no harm, though the
 //!   operations may have been counted.
 
+mod any;
 pub mod memory;
 pub mod redis;
 pub mod secret;
 
+pub use any::AnyStore;
 use std::sync::Arc;
+
 use std::time::Duration;
 
 use smallvec::SmallVec;

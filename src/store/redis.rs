@@ -9,6 +9,7 @@ mod config;
 mod link;
 mod script;
 
+use std::fmt;
 use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,6 +105,12 @@ impl RedisStore {
     }
 }
 
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Store for RedisStore {
     async fn apply(&self, batch: &Batch) -> Counts {
         if batch.is_empty() {
@@ -116,9 +123,7 @@ impl Store for RedisStore {
                 replies.into_iter().map(script::answer).collect()
             }
             Ok(Value::ServerError(error)) => all(StoreError::Refused(error.to_string())),
-            Ok(_) => all(StoreError::Refused(
-                "a reply that is no list of counts".into(),
-            )),
+            Ok(_) => all(StoreError::Refused("a reply that is no list of counts".into())),
             Err(error) => all(error),
         };
         let errors = counts.iter().filter(|count| count.is_err()).count() as u64;

@@ -38,10 +38,7 @@ mod tests {
     #[test]
     fn prints_nothing_of_its_text() {
         let secret = Secret::new("hunter2");
-        assert_eq!(
-            format!("{secret} {secret:?} {secret:#?}"),
-            ["[redacted]"; 3].join(" ")
-        );
+        assert_eq!(format!("{secret} {secret:?} {secret:#?}"), ["[redacted]"; 3].join(" "));
         assert_eq!(secret.expose(), "hunter2");
     }
 }

@@ -4,18 +4,13 @@
 /// The path as metric names allow it: `:` and `|` become `_`, and so do the dots of
 /// anything that looks like an IPv4 address.
 pub(super) fn sanitise(path: &str) -> String {
-    let mut out: Vec<char> = path
-        .chars()
-        .map(|c| if matches!(c, ':' | '|') { '_' } else { c })
-        .collect();
+    let mut out: Vec<char> =
+        path.chars().map(|c| if matches!(c, ':' | '|') { '_' } else { c }).collect();
     let mut at = 0;
     while at < out.len() {
         match ipv4_end(&out, at) {
             Some(end) => {
-                out[at..end]
-                    .iter_mut()
-                    .filter(|c| **c == '.')
-                    .for_each(|c| *c = '_');
+                out[at..end].iter_mut().filter(|c| **c == '.').for_each(|c| *c = '_');
                 at = end;
             }
             None => at += 1,
@@ -28,11 +23,7 @@ pub(super) fn sanitise(path: &str) -> String {
 fn ipv4_end(text: &[char], at: usize) -> Option<usize> {
     let mut end = at;
     for group in 0..4 {
-        let digits = text[end..]
-            .iter()
-            .take(3)
-            .take_while(|c| c.is_ascii_digit())
-            .count();
+        let digits = text[end..].iter().take(3).take_while(|c| c.is_ascii_digit()).count();
         if digits == 0 {
             return None;
         }
@@ -50,10 +41,7 @@ fn ipv4_end(text: &[char], at: usize) -> Option<usize> {
 /// The labels of a sanitised path: `domain`, `key1`, `key2`. Deeper levels are summed,
 /// and a dot in a domain or value shifts what comes after it, as it always did there.
 pub(super) fn labels(path: &str) -> Vec<(&'static str, &str)> {
-    ["domain", "key1", "key2"]
-        .into_iter()
-        .zip(path.split('.'))
-        .collect()
+    ["domain", "key1", "key2"].into_iter().zip(path.split('.')).collect()
 }
 
 #[cfg(test)]
@@ -72,10 +60,7 @@ mod tests {
 
     #[test]
     fn levels_become_labels() {
-        assert_eq!(
-            labels("d.a.b.c"),
-            [("domain", "d"), ("key1", "a"), ("key2", "b")]
-        );
+        assert_eq!(labels("d.a.b.c"), [("domain", "d"), ("key1", "a"), ("key2", "b")]);
         assert_eq!(labels("d.a"), [("domain", "d"), ("key1", "a")]);
     }
 }

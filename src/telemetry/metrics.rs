@@ -54,18 +54,9 @@ impl PathCounters {
             ("ratelimit_service_rate_limit_total_hits", self.total.get()),
             ("ratelimit_service_rate_limit_over_limit", self.over.get()),
             ("ratelimit_service_rate_limit_near_limit", self.near.get()),
-            (
-                "ratelimit_service_rate_limit_within_limit",
-                self.within.get(),
-            ),
-            (
-                "ratelimit_service_rate_limit_shadow_mode",
-                self.shadow.get(),
-            ),
-            (
-                "ratelimit_service_rate_limit_total_negative_hits",
-                self.given_back.get(),
-            ),
+            ("ratelimit_service_rate_limit_within_limit", self.within.get()),
+            ("ratelimit_service_rate_limit_shadow_mode", self.shadow.get()),
+            ("ratelimit_service_rate_limit_total_negative_hits", self.given_back.get()),
         ]
     }
 }
@@ -74,9 +65,7 @@ impl PathCounters {
 #[derive(Debug, Default)]
 pub struct Handles(Vec<Arc<PathCounters>>);
 
-const BUCKETS: [f64; 11] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Observed durations of one gRPC method.
 #[derive(Debug, Default)]
@@ -95,9 +84,7 @@ impl Drop for Timer<'_> {
         let Self(durations, started) = self;
         let elapsed = started.elapsed();
         durations.requests.add(1);
-        durations
-            .sum_micros
-            .add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+        durations.sum_micros.add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
         if let Some(bucket) = BUCKETS.iter().position(|le| elapsed.as_secs_f64() <= *le) {
             durations.buckets[bucket].add(1);
         }
@@ -148,9 +135,7 @@ impl Metrics {
         let mut paths = self.paths.write();
         let rules = ruleset.rules().iter();
         Handles(
-            rules
-                .map(|rule| Arc::clone(paths.entry(sanitise(&rule.path)).or_default()))
-                .collect(),
+            rules.map(|rule| Arc::clone(paths.entry(sanitise(&rule.path)).or_default())).collect(),
         )
     }
 
@@ -158,12 +143,7 @@ impl Metrics {
     pub fn record(&self, decision: &Decision, handles: &Handles, domain: &str) {
         for status in &decision.statuses {
             if let Some(applied) = &status.applied {
-                self.add(
-                    handles,
-                    status.rule,
-                    applied.path.as_deref(),
-                    &applied.tally,
-                );
+                self.add(handles, status.rule, applied.path.as_deref(), &applied.tally);
             }
         }
         if decision.domain_unknown {
@@ -178,15 +158,7 @@ impl Metrics {
     /// Counts a request that the store could not decide: its hits were asked for.
     pub fn record_store_error(&self, plan: &Plan, handles: &Handles) {
         for (rule, path, total) in plan.spending() {
-            self.add(
-                handles,
-                rule,
-                path,
-                &Tally {
-                    total,
-                    ..Tally::default()
-                },
-            );
+            self.add(handles, rule, path, &Tally { total, ..Tally::default() });
         }
         self.store_errors.add(1);
     }
@@ -231,11 +203,7 @@ impl Metrics {
         }
         let mut paths = self.paths.write();
         let full = paths.len() >= self.max_value_paths.saturating_add(rules);
-        let path = if full {
-            format!("{OVERFLOW}.{OVERFLOW}")
-        } else {
-            path.to_owned()
-        };
+        let path = if full { format!("{OVERFLOW}.{OVERFLOW}") } else { path.to_owned() };
         Arc::clone(paths.entry(path).or_default())
     }
 
@@ -244,11 +212,7 @@ impl Metrics {
             return Arc::clone(counter);
         }
         let mut domains = self.unknown_domains.write();
-        let domain = if domains.len() >= MAX_UNKNOWN_DOMAINS {
-            OVERFLOW
-        } else {
-            domain
-        };
+        let domain = if domains.len() >= MAX_UNKNOWN_DOMAINS { OVERFLOW } else { domain };
         Arc::clone(domains.entry(domain.to_owned()).or_default())
     }
 
@@ -260,49 +224,19 @@ impl Metrics {
         };
         let name = "ratelimit_service_should_rate_limit_error";
         let help = "Requests that got no decision, by cause.";
-        counter(
-            page,
-            name,
-            help,
-            &[("err_type", "service_error")],
-            &self.service_errors,
-        );
-        counter(
-            page,
-            name,
-            help,
-            &[("err_type", "redis_error")],
-            &self.store_errors,
-        );
+        counter(page, name, help, &[("err_type", "service_error")], &self.service_errors);
+        counter(page, name, help, &[("err_type", "redis_error")], &self.store_errors);
         let name = "ratelimit_service_global_shadow_mode";
         let help = "Requests over limit that SHADOW_MODE let pass.";
         counter(page, name, help, &[], &self.global_shadow);
         let name = "ratelimit_service_config_load_success";
-        counter(
-            page,
-            name,
-            "Loads of rules that took effect.",
-            &[],
-            &self.loads,
-        );
+        counter(page, name, "Loads of rules that took effect.", &[], &self.loads);
         let name = "ratelimit_service_config_load_error";
-        counter(
-            page,
-            name,
-            "Loads of rules that were refused.",
-            &[],
-            &self.failed_loads,
-        );
+        counter(page, name, "Loads of rules that were refused.", &[], &self.failed_loads);
         for (domain, value) in &*self.unknown_domains.read() {
             let domain = metric_name(domain);
             let name = format!("ratelimit_service_rate_limit_{domain}_domain_not_found");
-            counter(
-                page,
-                &name,
-                "Descriptors of a domain without rules.",
-                &[],
-                value,
-            );
+            counter(page, &name, "Descriptors of a domain without rules.", &[], value);
         }
         self.should_rate_limit.render("ShouldRateLimit", page);
         self.health_check.render("Check", page);
@@ -319,11 +253,7 @@ impl Metrics {
             }
         }
         for ((family, labels), value) in sums {
-            page.sample(
-                (family, Kind::Counter, "Hits by rule."),
-                &labels,
-                value as f64,
-            );
+            page.sample((family, Kind::Counter, "Hits by rule."), &labels, value as f64);
         }
     }
 }
@@ -331,11 +261,8 @@ impl Metrics {
 impl Durations {
     fn render(&self, method: &str, page: &mut Page) {
         let method = ("grpc_method", method);
-        let requests = (
-            "ratelimit_service_total_requests",
-            Kind::Counter,
-            "gRPC calls, by method.",
-        );
+        let requests =
+            ("ratelimit_service_total_requests", Kind::Counter, "gRPC calls, by method.");
         page.sample(requests, &[method], self.requests.get() as f64);
         let family = (
             "ratelimit_service_response_time_seconds",
@@ -345,12 +272,7 @@ impl Durations {
         let mut sum = 0;
         for (le, bucket) in BUCKETS.iter().zip(&self.buckets) {
             sum += bucket.get();
-            page.line(
-                family,
-                "_bucket",
-                &[method, ("le", &le.to_string())],
-                sum as f64,
-            );
+            page.line(family, "_bucket", &[method, ("le", &le.to_string())], sum as f64);
         }
         let count = self.requests.get();
         page.line(family, "_bucket", &[method, ("le", "+Inf")], count as f64);

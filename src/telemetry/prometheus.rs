@@ -46,14 +46,11 @@ impl Page {
         labels: &[(&str, &str)],
         value: f64,
     ) {
-        let family = self
-            .families
-            .entry(name.to_owned())
-            .or_insert_with(|| Family {
-                kind,
-                help,
-                samples: String::new(),
-            });
+        let family = self.families.entry(name.to_owned()).or_insert_with(|| Family {
+            kind,
+            help,
+            samples: String::new(),
+        });
         let out = &mut family.samples;
         out.push_str(name);
         out.push_str(suffix);
@@ -99,13 +96,5 @@ fn escape(value: &str, out: &mut String) {
 
 /// `name` with every character that a metric name may not have as `_`.
 pub(super) fn metric_name(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == ':' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' }).collect()
 }

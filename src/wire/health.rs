@@ -85,9 +85,7 @@ fn component(component: Component) -> ComponentReport {
     ComponentReport {
         name: component.name.to_owned(),
         status: status.into(),
-        latency: component
-            .latency
-            .and_then(|latency| Duration::try_from(latency).ok()),
+        latency: component.latency.and_then(|latency| Duration::try_from(latency).ok()),
         reason: component.reason,
     }
 }

@@ -30,10 +30,7 @@ impl Json {
             pool.get_message_by_name(&format!("envoy.service.ratelimit.v3.{name}"))
                 .ok_or_else(|| JsonError(format!("{name} is missing from the descriptors")))
         };
-        Ok(Self {
-            request: message("RateLimitRequest")?,
-            response: message("RateLimitResponse")?,
-        })
+        Ok(Self { request: message("RateLimitRequest")?, response: message("RateLimitResponse")? })
     }
 
     /// Reads a request; names in camel or snake case, unknown ones are errors.

@@ -16,11 +16,7 @@ type Fields = BTreeMap<String, Value>;
 pub(super) fn dynamic(request: &Request<'_>, decision: &Decision, ruleset: &Ruleset) -> Struct {
     let mut fields = Fields::new();
     fields.insert("domain".to_owned(), string(request.domain));
-    let descriptors = request
-        .descriptors()
-        .iter()
-        .map(|d| descriptor(request, d))
-        .collect();
+    let descriptors = request.descriptors().iter().map(|d| descriptor(request, d)).collect();
     fields.insert("descriptors".to_owned(), list(descriptors));
     if request.hits_addend != 0 {
         fields.insert("hitsAddend".to_owned(), number(request.hits_addend.into()));
@@ -37,10 +33,7 @@ fn descriptor(request: &Request<'_>, descriptor: &Descriptor) -> Value {
     let entries = entries.map(|entry| string(&format!("{}={}", entry.key, entry.value)));
     let mut fields = Fields::from([("entries".to_owned(), list(entries.collect()))]);
     if let Some(limit) = descriptor.terms.limit {
-        let text = format!(
-            "requests_per_unit:{} unit:{}",
-            limit.requests_per_unit, limit.unit
-        );
+        let text = format!("requests_per_unit:{} unit:{}", limit.requests_per_unit, limit.unit);
         fields.insert("limit".to_owned(), string(&text));
     }
     if let Some(hits) = descriptor.terms.hits {
@@ -86,44 +79,29 @@ fn merge(into: &mut Fields, key: &str, value: Value) {
 
 fn json(value: &Json) -> Value {
     match value {
-        Json::Null => Value {
-            kind: Some(Kind::NullValue(0)),
-        },
-        Json::Bool(value) => Value {
-            kind: Some(Kind::BoolValue(*value)),
-        },
+        Json::Null => Value { kind: Some(Kind::NullValue(0)) },
+        Json::Bool(value) => Value { kind: Some(Kind::BoolValue(*value)) },
         Json::Number(value) => number(value.as_f64().unwrap_or_default()),
         Json::String(value) => string(value),
         Json::Array(values) => list(values.iter().map(json).collect()),
-        Json::Object(fields) => structure(
-            fields
-                .iter()
-                .map(|(key, value)| (key.clone(), json(value)))
-                .collect(),
-        ),
+        Json::Object(fields) => {
+            structure(fields.iter().map(|(key, value)| (key.clone(), json(value))).collect())
+        }
     }
 }
 
 fn number(value: f64) -> Value {
-    Value {
-        kind: Some(Kind::NumberValue(value)),
-    }
+    Value { kind: Some(Kind::NumberValue(value)) }
 }
 
 fn string(value: &str) -> Value {
-    Value {
-        kind: Some(Kind::StringValue(value.to_owned())),
-    }
+    Value { kind: Some(Kind::StringValue(value.to_owned())) }
 }
 
 fn list(values: Vec<Value>) -> Value {
-    Value {
-        kind: Some(Kind::ListValue(ListValue { values })),
-    }
+    Value { kind: Some(Kind::ListValue(ListValue { values })) }
 }
 
 fn structure(fields: Fields) -> Value {
-    Value {
-        kind: Some(Kind::StructValue(Struct { fields })),
-    }
+    Value { kind: Some(Kind::StructValue(Struct { fields })) }
 }

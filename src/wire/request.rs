@@ -76,10 +76,7 @@ pub fn request<'m>(
 ) -> Result<Request<'m>, RequestError> {
     let found = message.descriptors.len();
     if found > bounds.descriptors {
-        return Err(RequestError::Descriptors {
-            found,
-            allowed: bounds.descriptors,
-        });
+        return Err(RequestError::Descriptors { found, allowed: bounds.descriptors });
     }
     check_length(&message.domain, bounds, || "the domain".to_owned())?;
     let mut request = Request::new(&message.domain, message.hits_addend);
@@ -87,16 +84,9 @@ pub fn request<'m>(
         check_entries(descriptor, index, bounds)?;
         let entries = descriptor.entries.iter();
         request.push(
-            entries.map(|entry| Entry {
-                key: &entry.key,
-                value: &entry.value,
-            }),
+            entries.map(|entry| Entry { key: &entry.key, value: &entry.value }),
             Terms {
-                limit: descriptor
-                    .limit
-                    .as_ref()
-                    .map(|l| limit(l, index))
-                    .transpose()?,
+                limit: descriptor.limit.as_ref().map(|l| limit(l, index)).transpose()?,
                 hits: descriptor.hits_addend,
                 direction: match descriptor.is_negative_hits {
                     true => Direction::GiveBack,
@@ -116,11 +106,7 @@ fn check_entries(
     let found = descriptor.entries.len();
     if found > bounds.entries {
         let allowed = bounds.entries;
-        return Err(RequestError::Entries {
-            descriptor: index,
-            found,
-            allowed,
-        });
+        return Err(RequestError::Entries { descriptor: index, found, allowed });
     }
     for (i, entry) in descriptor.entries.iter().enumerate() {
         let place = |part: &str| format!("descriptors[{index}].entries[{i}].{part}");
@@ -139,26 +125,17 @@ fn check_length(
         return Ok(());
     }
     let allowed = bounds.string_bytes;
-    Err(RequestError::StringBytes {
-        place: place(),
-        found: text.len(),
-        allowed,
-    })
+    Err(RequestError::StringBytes { place: place(), found: text.len(), allowed })
 }
 
 fn limit(message: &RateLimitOverride, descriptor: usize) -> Result<Limit, RequestError> {
     let found = message.unit;
     let unit = unit(found).ok_or(RequestError::Unit { descriptor, found })?;
-    Ok(Limit {
-        requests_per_unit: message.requests_per_unit,
-        unit,
-    })
+    Ok(Limit { requests_per_unit: message.requests_per_unit, unit })
 }
 
 /// The unit of a wire number: those of the request's enum, and 7, which callers that
 /// need a week send.
 fn unit(number: i32) -> Option<Unit> {
-    Unit::ALL
-        .into_iter()
-        .find(|unit| super::response::unit(*unit) as i32 == number)
+    Unit::ALL.into_iter().find(|unit| super::response::unit(*unit) as i32 == number)
 }

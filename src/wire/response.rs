@@ -37,16 +37,10 @@ pub struct HeaderNames {
 pub fn response(answer: &Answer, request: &Request<'_>, layout: &Layout) -> RateLimitResponse {
     let decision = &answer.decision;
     let ruleset = &answer.snapshot.ruleset;
-    let headline = decision
-        .headline
-        .and_then(|index| decision.statuses.get(index));
+    let headline = decision.headline.and_then(|index| decision.statuses.get(index));
     RateLimitResponse {
         overall_code: code(decision.overall).into(),
-        statuses: decision
-            .statuses
-            .iter()
-            .map(|s| status(s, ruleset))
-            .collect(),
+        statuses: decision.statuses.iter().map(|s| status(s, ruleset)).collect(),
         response_headers_to_add: match (&layout.headers, headline) {
             (Some(names), Some(status)) => headers(names, status),
             _ => Vec::new(),

@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Map, Value, json};
 use tidegate::app::Core;
 use tidegate::clock::{Clock, ManualClock, Timestamp};
 use tidegate::rules::SourceFile;
 use tidegate::settings::Settings;
-use tidegate::sources::FileSet;
+use tidegate::sources::files::FileSet;
 use tidegate::store::Store;
 use tidegate::telemetry::Page;
 use tidegate::wire::json::Json;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tidegate::wire::pb::DESCRIPTORS;
 
 use crate::support::redis::RedisServer;
 use crate::support::stores;
@@ -57,7 +54,7 @@ async fn the_redis_store_answers_as_the_reference_and_leaves_the_same_keys() {
         if waits(&transcript).is_some() {
             continue;
         }
-        server.flush();
+        let _: () = server.command(&["FLUSHALL"]);
         replay(&name, &transcript, stores::redis(&server).await).await;
         if let Some(expected) = transcript.get("redis") {
             assert_eq!(&keys(&server), expected, "{name}: keys in Redis");
@@ -70,11 +67,15 @@ async fn the_redis_store_answers_as_the_reference_and_leaves_the_same_keys() {
 fn transcripts() -> Vec<(String, Value)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
     files.sort();
     assert_eq!(files.len(), 184);
     let read = |path: &Path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    files.iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), read(path))).collect()
+    files
+        .iter()
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), read(path)))
+        .collect()
 }
 
 /// One conversation with one server.
@@ -93,7 +94,9 @@ async fn replay<S: Store>(name: &str, transcript: &Value, store: S) {
                 Err(failure) => {
                     let expected = step["expect"]["error"].as_str();
                     let code = format!("{:?}", failure.code());
-                    let known = CODES.iter().any(|(theirs, ours)| expected == Some(theirs) && code == *ours);
+                    let known = CODES
+                        .iter()
+                        .any(|(theirs, ours)| expected == Some(theirs) && code == *ours);
                     assert!(known, "{place}: {failure} ({code}), expected {:?}", step["expect"]);
                 }
             }
@@ -125,7 +128,8 @@ fn strings(object: &Value) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn load<S: Store>(core: &Core<S>, files: &BTreeMap<String, Vec<u8>>) {
-    let files = files.iter().map(|(name, bytes)| SourceFile { name: name.clone(), bytes: bytes.clone() });
+    let files =
+        files.iter().map(|(name, bytes)| SourceFile { name: name.clone(), bytes: bytes.clone() });
     core.reloader.apply(Ok(FileSet { files: files.collect(), warnings: Vec::new() }));
 }
 
@@ -192,10 +196,8 @@ fn json_form(response: &RateLimitResponse) -> Value {
 fn check_metrics<S: Store>(name: &str, expected: &Value, core: &Core<S>) {
     let mut page = Page::default();
     core.front.service.metrics.render(&mut page);
-    let families =
-        ["total_hits", "over_limit", "near_limit", "within_limit", "shadow_mode"].map(|family| {
-            format!("ratelimit_service_rate_limit_{family}{{")
-        });
+    let families = ["total_hits", "over_limit", "near_limit", "within_limit", "shadow_mode"]
+        .map(|family| format!("ratelimit_service_rate_limit_{family}{{"));
     let text = page.render();
     let samples = text.lines().filter(|line| {
         families.iter().any(|family| line.starts_with(family))
@@ -211,11 +213,16 @@ fn check_metrics<S: Store>(name: &str, expected: &Value, core: &Core<S>) {
 
 /// Every key and its number, the window start replaced.
 fn keys(server: &RedisServer) -> Value {
-    let mut keys: Vec<_> = server.keys().into_iter().map(|key| {
-        let value: i64 = server.get(&key).parse().unwrap();
-        let (stem, _window) = key.rsplit_once('_').unwrap();
-        json!([format!("{stem}_<window>"), value])
-    }).collect();
+    let mut keys: Vec<_> = server
+        .keys()
+        .into_iter()
+        .map(|key| {
+            let value: i64 = server.command(&[b"GET", key.as_slice()]);
+            let key = String::from_utf8(key).unwrap();
+            let (stem, _window) = key.rsplit_once('_').unwrap();
+            json!([format!("{stem}_<window>"), value])
+        })
+        .collect();
     keys.sort_by_key(ToString::to_string);
     Value::Array(keys)
 }

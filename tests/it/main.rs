@@ -6,7 +6,5 @@ mod conformance;
 mod envoy;
 mod process;
 mod rules;
-mod settings;
-mod sources;
 mod store;
 mod support;

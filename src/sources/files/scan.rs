@@ -48,10 +48,7 @@ pub(super) fn scan(options: &Options) -> Result<Scan, SourceError> {
         prefix: options.key_prefix().unwrap_or_default(),
         entries: 0,
         pending: vec![(directory.clone(), String::new())],
-        scan: Scan {
-            files: Vec::new(),
-            warnings: Vec::new(),
-        },
+        scan: Scan { files: Vec::new(), warnings: Vec::new() },
     };
     while let Some((path, name)) = walk.pending.pop() {
         match walk.directory(&path, &name) {
@@ -137,19 +134,13 @@ impl Walk<'_> {
     }
 
     fn skip(&mut self, name: &str, why: &str) {
-        self.scan
-            .warnings
-            .push(format!("{name} {why}: it is skipped"));
+        self.scan.warnings.push(format!("{name} {why}: it is skipped"));
     }
 
     fn bounded(&self, count: usize, max: usize, what: &'static str) -> Result<(), SourceError> {
         if count > max {
             let directory = self.options.directory();
-            return Err(SourceError::TooMany {
-                what,
-                directory,
-                max,
-            });
+            return Err(SourceError::TooMany { what, directory, max });
         }
         Ok(())
     }

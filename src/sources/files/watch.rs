@@ -30,9 +30,7 @@ impl FileSource {
         on_set: impl FnMut(Result<FileSet, SourceError>),
     ) {
         // Dropping the loop at any await is fine: deliveries are never awaited.
-        cancel
-            .run_until_cancelled_owned(self.run(reload_now, on_set))
-            .await;
+        cancel.run_until_cancelled_owned(self.run(reload_now, on_set)).await;
     }
 
     async fn run(
@@ -75,9 +73,7 @@ impl FileSource {
                 continue;
             }
             let wanted = scan.clone();
-            let set = self
-                .blocking(move |options| read_scan(options, &wanted))
-                .await;
+            let set = self.blocking(move |options| read_scan(options, &wanted)).await;
             before = self.scan().await;
             let settled = settled && scan == before;
             if settled || late {

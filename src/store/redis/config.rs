@@ -12,7 +12,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use crate::store::secret::Secret;
 
 /// How to reach Redis and how to count there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfig {
     pub(super) address: Address,
     user: Option<String>,
@@ -97,11 +97,7 @@ impl RedisConfig {
 
     /// The address without credentials, for logs.
     pub fn describe(&self) -> String {
-        let db = if self.db == 0 {
-            String::new()
-        } else {
-            format!("/{}", self.db)
-        };
+        let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
         format!("{}{db}", self.address)
     }
 
@@ -124,9 +120,7 @@ impl RedisConfig {
             Some(_) => return Err(RedisConfigError::Address),
             None => format!("redis://{address}"),
         };
-        let info = url
-            .into_connection_info()
-            .map_err(|_| RedisConfigError::Address)?;
+        let info = url.into_connection_info().map_err(|_| RedisConfigError::Address)?;
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             return Err(RedisConfigError::Address);
         };

@@ -136,12 +136,8 @@ impl Link {
     /// Lends the connection to callers until it breaks; tells why it did.
     async fn serve(&self, connection: MultiplexedConnection, mut driver: Driver) -> String {
         let (faults, mut fault) = mpsc::channel(1);
-        let live = Live {
-            connection,
-            opened: Instant::now(),
-            silent_since: AtomicU64::new(0),
-            faults,
-        };
+        let live =
+            Live { connection, opened: Instant::now(), silent_since: AtomicU64::new(0), faults };
         self.state.store(Arc::new(Ok(live)));
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.up.send_replace(true);
@@ -176,8 +172,7 @@ impl Live {
         let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         let now = micros(self.opened.elapsed()).max(1);
         let first =
-            self.silent_since
-                .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+            self.silent_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         if first.is_err_and(|first| now.saturating_sub(first) >= 2 * micros(timeout)) {
             self.fail("several commands in a row got no answer".to_owned());
         }

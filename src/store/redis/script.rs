@@ -23,10 +23,7 @@ pub(super) fn count() -> Script {
 pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd {
     let operations = batch.operations();
     let mut command = Cmd::with_capacity(3 + 3 * operations.len(), 64 + 128 * operations.len());
-    command
-        .arg("EVALSHA")
-        .arg(script.get_hash())
-        .arg(operations.len());
+    command.arg("EVALSHA").arg(script.get_hash()).arg(operations.len());
     for operation in operations {
         write_key(&mut command, batch, operation);
     }
@@ -47,9 +44,7 @@ fn write_key(command: &mut Cmd, batch: &Batch, operation: &Operation) {
     let start = operation.window.start(batch.now);
     let mut out = command.writer_for_next_arg();
     // What writes to a command grows it and cannot fail.
-    let _ = out
-        .write_all(batch.key(operation))
-        .and_then(|()| write!(out, "{start}"));
+    let _ = out.write_all(batch.key(operation)).and_then(|()| write!(out, "{start}"));
 }
 
 /// Seconds a counter lives from its first hit: its window, the slack for replicas whose
@@ -59,10 +54,7 @@ fn ttl(operation: &Operation, config: &RedisConfig) -> u64 {
         0 => 0,
         max => fastrand::u64(0..max),
     };
-    let lives = operation
-        .window
-        .as_secs()
-        .saturating_add(config.key_slack_secs);
+    let lives = operation.window.as_secs().saturating_add(config.key_slack_secs);
     lives.saturating_add(jitter).min(TTL_MAX_SECS)
 }
 
@@ -70,17 +62,11 @@ fn ttl(operation: &Operation, config: &RedisConfig) -> u64 {
 pub(super) fn answer(reply: Value) -> Result<Count, StoreError> {
     let after = match reply {
         Value::Int(after) => Some(after),
-        Value::BulkString(text) => std::str::from_utf8(&text)
-            .ok()
-            .and_then(|it| it.parse().ok()),
+        Value::BulkString(text) => std::str::from_utf8(&text).ok().and_then(|it| it.parse().ok()),
         Value::ServerError(error) => return Err(StoreError::Refused(error.to_string())),
         _ => None,
     };
     // Below zero stands what others have written there; nothing of it is spent.
-    let count = |after: i64| Count {
-        after: u64::try_from(after).unwrap_or(0),
-    };
-    after
-        .map(count)
-        .ok_or_else(|| StoreError::Refused("a reply that is no count".into()))
+    let count = |after: i64| Count { after: u64::try_from(after).unwrap_or(0) };
+    after.map(count).ok_or_else(|| StoreError::Refused("a reply that is no count".into()))
 }

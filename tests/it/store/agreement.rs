@@ -24,10 +24,7 @@ fn hits() -> impl Strategy<Value = u64> {
 fn history() -> impl Strategy<Value = Vec<Step>> {
     let action = prop_oneof![3 => hits().prop_map(Spend), 1 => hits().prop_map(GiveBack)];
     let operations = prop::collection::vec((0_u8..3, 0..WINDOWS.len(), action), 0..6);
-    prop::collection::vec(
-        (prop_oneof![3 => 0_u64..2, 1 => 0_u64..90], operations),
-        1..25,
-    )
+    prop::collection::vec((prop_oneof![3 => 0_u64..2, 1 => 0_u64..90], operations), 1..25)
 }
 
 #[test]
@@ -39,21 +36,15 @@ fn memory_and_redis_agree() {
     config.key_slack_secs = 3600;
     let redis = runtime.block_on(connect(config));
 
-    let settings = ProptestConfig {
-        cases: 64,
-        failure_persistence: None,
-        ..Default::default()
-    };
+    let settings = ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() };
     let checked = TestRunner::new(settings).run(&history(), |history| {
         server.command::<()>(&["FLUSHALL"]);
         let memory = MemoryStore::new(MemoryConfig::default());
         let mut secs = 1_700_000_000;
         for (passed, operations) in history {
             secs += passed;
-            let keys: Vec<String> = operations
-                .iter()
-                .map(|(key, window, _)| format!("{key}_{window}_"))
-                .collect();
+            let keys: Vec<String> =
+                operations.iter().map(|(key, window, _)| format!("{key}_{window}_")).collect();
             let lines: Vec<_> = operations
                 .iter()
                 .zip(&keys)

@@ -46,10 +46,7 @@ contract!(
 async fn adds_up(store: Arc<impl Store>) {
     assert_eq!(values(&*store, 60, &[("a", 60, Spend(1))]).await, [1]);
     assert_eq!(values(&*store, 61, &[("a", 60, Spend(4))]).await, [5]);
-    assert_eq!(
-        values(&*store, 119, &[("a", 60, Spend(1_000_000))]).await,
-        [1_000_005]
-    );
+    assert_eq!(values(&*store, 119, &[("a", 60, Spend(1_000_000))]).await, [1_000_005]);
     assert!(values(&*store, 60, &[]).await.is_empty());
 }
 
@@ -69,22 +66,12 @@ async fn applies_a_batch_in_order(store: Arc<impl Store>) {
 async fn a_look_changes_nothing(store: Arc<impl Store>) {
     assert_eq!(values(&*store, 60, &[("a", 60, Spend(0))]).await, [0]);
     assert_eq!(values(&*store, 60, &[("a", 60, Spend(3))]).await, [3]);
-    assert_eq!(
-        values(&*store, 60, &[("a", 60, Spend(0)); 3]).await,
-        [3, 3, 3]
-    );
+    assert_eq!(values(&*store, 60, &[("a", 60, Spend(0)); 3]).await, [3, 3, 3]);
 }
 
 async fn gives_back_but_not_below_zero(store: Arc<impl Store>) {
     assert_eq!(values(&*store, 60, &[("a", 60, GiveBack(3))]).await, [0]);
-    let lines = [
-        Spend(5),
-        GiveBack(2),
-        GiveBack(0),
-        GiveBack(4),
-        Spend(1),
-        GiveBack(u64::MAX),
-    ];
+    let lines = [Spend(5), GiveBack(2), GiveBack(0), GiveBack(4), Spend(1), GiveBack(u64::MAX)];
     let lines = lines.map(|action| ("a", 60, action));
     assert_eq!(values(&*store, 60, &lines).await, [5, 3, 3, 0, 1, 0]);
 }
@@ -107,18 +94,7 @@ async fn saturates_and_stays_exact(store: Arc<impl Store>) {
     let top = COUNT_MAX;
     assert_eq!(
         values(&*store, 60, &lines.map(|action| ("a", 60, action))).await,
-        [
-            exact,
-            exact + 2,
-            exact + 1,
-            top,
-            top,
-            top,
-            top - 2,
-            top - 1,
-            top,
-            1
-        ]
+        [exact, exact + 2, exact + 1, top, top, top, top - 2, top - 1, top, 1]
     );
 }
 

@@ -23,18 +23,13 @@ fn keys() -> impl Iterator<Item = String> {
 
 /// A round of sweeps: every shard is visited.
 fn sweep_all(store: &MemoryStore, secs: u64) -> usize {
-    (0..4)
-        .map(|_| store.sweep(Timestamp::from_secs(secs)))
-        .sum()
+    (0..4).map(|_| store.sweep(Timestamp::from_secs(secs))).sum()
 }
 
 #[tokio::test]
 async fn at_the_cap_new_counters_are_refused_and_old_ones_count() {
     let store = store(2);
-    assert_eq!(
-        values(&store, 60, &[("a", 60, Spend(1)), ("b", 60, Spend(1))]).await,
-        [1, 1]
-    );
+    assert_eq!(values(&store, 60, &[("a", 60, Spend(1)), ("b", 60, Spend(1))]).await, [1, 1]);
     assert_eq!(
         apply(&store, 60, &[("c", 60, Spend(1)), ("a", 60, Spend(1))]).await,
         [Err(StoreError::Full(2)), Ok(2)]
@@ -49,10 +44,7 @@ async fn at_the_cap_new_counters_are_refused_and_old_ones_count() {
 
 #[tokio::test]
 async fn without_room_for_any_counter_every_hit_is_refused() {
-    assert_eq!(
-        apply(&store(0), 60, &[("a", 60, Spend(1))]).await,
-        [Err(StoreError::Full(0))]
-    );
+    assert_eq!(apply(&store(0), 60, &[("a", 60, Spend(1))]).await, [Err(StoreError::Full(0))]);
 }
 
 #[tokio::test]

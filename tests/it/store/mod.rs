@@ -27,19 +27,13 @@ fn batch(secs: u64, lines: &[Line<'_>]) -> Batch {
 
 async fn apply(store: &impl Store, secs: u64, lines: &[Line<'_>]) -> Vec<Result<u64, StoreError>> {
     let counts = store.apply(&batch(secs, lines)).await;
-    counts
-        .into_iter()
-        .map(|count| count.map(|count| count.after))
-        .collect()
+    counts.into_iter().map(|count| count.map(|count| count.after)).collect()
 }
 
 /// The values after, where nothing may fail.
 async fn values(store: &impl Store, secs: u64, lines: &[Line<'_>]) -> Vec<u64> {
     let counts = apply(store, secs, lines).await;
-    counts
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .expect("every operation counts")
+    counts.into_iter().collect::<Result<_, _>>().expect("every operation counts")
 }
 
 /// The address of a server, to be changed as a test needs it.
@@ -59,7 +53,5 @@ async fn becomes(store: &RedisStore, up: bool) {
     let mut connected = store.connected();
     let change = connected.wait_for(|now| *now == up);
     let change = tokio::time::timeout(std::time::Duration::from_secs(20), change).await;
-    change
-        .unwrap_or_else(|_| panic!("connected did not become {up}"))
-        .expect("a living store");
+    change.unwrap_or_else(|_| panic!("connected did not become {up}")).expect("a living store");
 }

@@ -18,16 +18,9 @@ async fn a_key_is_the_counter_key_and_the_start_of_the_window() {
     let store = connect(config(&server)).await;
     let now = 1_700_000_000;
     values(&store, now, &[("shop_tier_gold_op_write_", 1, Spend(2))]).await;
-    values(
-        &store,
-        now,
-        &[("shop_", 86_400, Spend(3)), ("", 60, Spend(1))],
-    )
-    .await;
+    values(&store, now, &[("shop_", 86_400, Spend(3)), ("", 60, Spend(1))]).await;
     let mut binary = Batch::new(Timestamp::from_secs(now));
-    binary.push(1, Window::from_secs(1), Spend(4), |out| {
-        out.extend_from_slice(b"\xff\r\n\0_")
-    });
+    binary.push(1, Window::from_secs(1), Spend(4), |out| out.extend_from_slice(b"\xff\r\n\0_"));
     store.apply(&binary).await;
 
     let expected: [&[u8]; 4] = [
@@ -59,11 +52,7 @@ async fn every_counter_has_an_end() {
     assert_eq!(keys.len(), 5, "a give-back creates nothing, a look does");
     for key in keys {
         let (ttl, name) = (server.pttl(&key), String::from_utf8_lossy(&key));
-        let most = if name.starts_with("long_") {
-            (1 << 40) * 1000
-        } else {
-            60_000
-        };
+        let most = if name.starts_with("long_") { (1 << 40) * 1000 } else { 60_000 };
         assert!((1..=most).contains(&ttl), "{name} lives {ttl} ms");
     }
 }
@@ -74,14 +63,7 @@ async fn a_counter_that_exists_keeps_its_end() {
     let store = connect(config(&server)).await;
     values(&store, 60, &[("a_", 60, Spend(5))]).await;
     server.command::<()>(&["EXPIRE", "a_60", "5000"]);
-    for action in [
-        Spend(1),
-        Spend(0),
-        GiveBack(1),
-        GiveBack(9),
-        Spend(7),
-        Spend(u64::MAX),
-    ] {
+    for action in [Spend(1), Spend(0), GiveBack(1), GiveBack(9), Spend(7), Spend(u64::MAX)] {
         // At zero it begins anew, and may.
         let anew = server.command::<u64>(&["GET", "a_60"]) == 0;
         values(&store, 60, &[("a_", 60, action)]).await;
@@ -102,10 +84,7 @@ async fn slack_and_jitter_lengthen_lives_within_their_range() {
     }
     let ttls: Vec<i64> = server.keys().iter().map(|key| server.pttl(key)).collect();
     // From 160 to 169 seconds, of which at most a few have passed.
-    assert!(
-        ttls.iter().all(|ttl| (130_000..=169_000).contains(ttl)),
-        "{ttls:?}"
-    );
+    assert!(ttls.iter().all(|ttl| (130_000..=169_000).contains(ttl)), "{ttls:?}");
     let different: BTreeSet<i64> = ttls.iter().map(|ttl| ttl / 1000).collect();
     assert!(different.len() > 2, "{different:?}");
 }
@@ -126,21 +105,12 @@ async fn an_error_of_one_key_hides_no_other_answer() {
     ];
     let counts = apply(&store, 60, &lines).await;
     assert_eq!((&counts[0], &counts[5]), (&Ok(1), &Ok(2)));
-    for (count, word) in counts[1..5]
-        .iter()
-        .zip(["WRONGTYPE", "WRONGTYPE", "integer", "integer"])
-    {
-        let Err(StoreError::Refused(text)) = count else {
-            panic!("{count:?}")
-        };
+    for (count, word) in counts[1..5].iter().zip(["WRONGTYPE", "WRONGTYPE", "integer", "integer"]) {
+        let Err(StoreError::Refused(text)) = count else { panic!("{count:?}") };
         assert!(text.contains(word), "{text}");
     }
     assert_eq!(store.stats().errors, 4);
-    assert_eq!(
-        store.stats().opened,
-        1,
-        "a refusal is no reason to reconnect"
-    );
+    assert_eq!(store.stats().opened, 1, "a refusal is no reason to reconnect");
 }
 
 #[tokio::test]
@@ -148,10 +118,7 @@ async fn a_flush_of_scripts_is_survived() {
     let server = RedisServer::start();
     let store = connect(config(&server)).await;
     for expected in 1..=3 {
-        assert_eq!(
-            values(&store, 60, &[("a_", 60, Spend(1))]).await,
-            [expected]
-        );
+        assert_eq!(values(&store, 60, &[("a_", 60, Spend(1))]).await, [expected]);
         server.command::<()>(&["SCRIPT", "FLUSH"]);
     }
 }
@@ -159,10 +126,7 @@ async fn a_flush_of_scripts_is_survived() {
 #[tokio::test]
 async fn stores_on_one_redis_share_its_counters() {
     let server = RedisServer::start_tcp();
-    let (one, other) = (
-        connect(config(&server)).await,
-        connect(config(&server)).await,
-    );
+    let (one, other) = (connect(config(&server)).await, connect(config(&server)).await);
     assert_eq!(values(&one, 60, &[("a_", 60, Spend(1))]).await, [1]);
     assert_eq!(values(&other, 60, &[("a_", 60, Spend(2))]).await, [3]);
     assert_eq!(values(&one, 60, &[("a_", 60, Spend(0))]).await, [3]);
@@ -172,16 +136,8 @@ async fn stores_on_one_redis_share_its_counters() {
 async fn a_batch_is_one_call() {
     let server = RedisServer::start();
     let store = connect(config(&server)).await;
-    values(
-        &store,
-        60,
-        &[
-            ("a_", 60, Spend(1)),
-            ("b_", 60, Spend(0)),
-            ("c_", 60, GiveBack(1)),
-        ],
-    )
-    .await;
+    values(&store, 60, &[("a_", 60, Spend(1)), ("b_", 60, Spend(0)), ("c_", 60, GiveBack(1))])
+        .await;
     let stats: String = server.command(&["INFO", "commandstats"]);
     assert!(stats.contains("cmdstat_evalsha:calls=1,"), "{stats}");
 }

@@ -4,3 +4,4 @@ pub(crate) mod clients;
 pub(crate) mod envoy;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod stores;

@@ -55,11 +55,7 @@ impl RedisServer {
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.child = spawn(&self.dir, self.port);
-        assert!(
-            self.is_up(),
-            "redis-server did not restart:\n{}",
-            self.log()
-        );
+        assert!(self.is_up(), "redis-server did not restart:\n{}", self.log());
     }
 
     /// Stops the server's clock: it takes connections and bytes but answers nothing.
@@ -101,11 +97,7 @@ impl RedisServer {
         let dir = tempfile::tempdir().expect("a directory for Redis");
         let child = spawn(&dir, port);
         let mut server = Self { dir, port, child };
-        if server.is_up() {
-            Ok(server)
-        } else {
-            Err(server.log())
-        }
+        if server.is_up() { Ok(server) } else { Err(server.log()) }
     }
 
     /// Waits until the server answers or has ended.
@@ -131,10 +123,7 @@ impl RedisServer {
 
     fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args([signal, &pid])
-            .status()
-            .expect("run kill");
+        let status = Command::new("kill").args([signal, &pid]).status().expect("run kill");
         assert!(status.success(), "kill {signal} {pid}: {status}");
     }
 

@@ -62,11 +62,7 @@ fn bad_addresses() {
 #[test]
 fn errors_say_what_is_allowed() {
     let error = |address| RedisConfig::new(address, SocketType::Tcp, None).unwrap_err();
-    assert!(
-        error("rediss://redis")
-            .to_string()
-            .contains("TLS to Redis is not supported yet")
-    );
+    assert!(error("rediss://redis").to_string().contains("TLS to Redis is not supported yet"));
     assert!(error("http://redis").to_string().contains("`redis://`"));
     assert!(error("redis:port").to_string().contains("`host:port`"));
     assert_eq!("unix".parse(), Ok(SocketType::Unix));
@@ -79,25 +75,14 @@ fn errors_say_what_is_allowed() {
 
 #[test]
 fn credentials_show_nowhere() {
-    let urls = [
-        "redis://user:hunter2@redis:7000/3",
-        "redis://:hunter2@redis",
-        "redis:7000",
-    ];
-    for (url, auth) in urls
-        .into_iter()
-        .zip([None, Some("user:hunter2"), Some("hunter2")])
-    {
+    let urls = ["redis://user:hunter2@redis:7000/3", "redis://:hunter2@redis", "redis:7000"];
+    for (url, auth) in urls.into_iter().zip([None, Some("user:hunter2"), Some("hunter2")]) {
         let auth = auth.map(Secret::new);
         let config = RedisConfig::new(url, SocketType::Tcp, auth.as_ref()).unwrap();
         let printed = format!("{config:?} {config:#?} {} {auth:?}", config.describe());
         assert!(!printed.contains("hunter2"), "{printed}");
     }
-    for url in [
-        "redis://user:hunter2@redis:port",
-        "http://user:hunter2@redis",
-        "hunter2@://x",
-    ] {
+    for url in ["redis://user:hunter2@redis:port", "http://user:hunter2@redis", "hunter2@://x"] {
         let error = RedisConfig::new(url, SocketType::Tcp, None).unwrap_err();
         let printed = format!("{error} {error:?}");
         assert!(!printed.contains("hunter2"), "{printed}");
@@ -122,15 +107,9 @@ async fn credentials_open_the_door() {
     ];
     for (config, expected) in good.into_iter().zip([1, 2, 3, 4, 1]) {
         let store = connect(config).await;
-        assert_eq!(
-            values(&store, 60, &[("a_", 60, Spend(1))]).await,
-            [expected]
-        );
+        assert_eq!(values(&store, 60, &[("a_", 60, Spend(1))]).await, [expected]);
     }
-    for config in [
-        with(address.clone(), None),
-        with(address, Some("gate:wrong")),
-    ] {
+    for config in [with(address.clone(), None), with(address, Some("gate:wrong"))] {
         let store = RedisStore::connect(config);
         let text = refusal(&store).await;
         assert!(!text.contains("wrong"), "{text}");
@@ -148,9 +127,7 @@ async fn refusal(store: &RedisStore) -> String {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), tried)
-        .await
-        .expect("an attempt to connect")
+    tokio::time::timeout(Duration::from_secs(20), tried).await.expect("an attempt to connect")
 }
 
 #[tokio::test]

@@ -30,14 +30,8 @@ async fn an_absent_server_is_answered_for_at_once_and_joined_when_it_comes() {
     let store = RedisStore::connect(config);
     let start = Instant::now();
     for _ in 0..100 {
-        assert!(matches!(
-            spend(&store).await,
-            Err(StoreError::Unavailable(_))
-        ));
-        assert!(matches!(
-            store.probe().await,
-            Err(StoreError::Unavailable(_))
-        ));
+        assert!(matches!(spend(&store).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(store.probe().await, Err(StoreError::Unavailable(_))));
     }
     assert!(start.elapsed() < SOON);
     server.restart();
@@ -55,21 +49,14 @@ async fn a_killed_server_is_noticed_without_traffic_and_joined_again() {
         becomes(&store, false).await;
         let start = Instant::now();
         for _ in 0..100 {
-            assert!(matches!(
-                spend(&store).await,
-                Err(StoreError::Unavailable(_))
-            ));
+            assert!(matches!(spend(&store).await, Err(StoreError::Unavailable(_))));
         }
         assert!(start.elapsed() < SOON);
         server.restart();
         let start = Instant::now();
         becomes(&store, true).await;
         assert!(start.elapsed() < SOON);
-        assert_eq!(
-            spend(&store).await,
-            Ok(1),
-            "a restarted server begins empty"
-        );
+        assert_eq!(spend(&store).await, Ok(1), "a restarted server begins empty");
     }
 }
 
@@ -87,14 +74,8 @@ async fn a_killed_server_ends_what_was_under_way() {
     // Once polled, the call is on its way or finds no connection.
     tokio::task::yield_now().await;
     server.kill();
-    let answer = tokio::time::timeout(SOON, asked)
-        .await
-        .expect("an end")
-        .expect("an answer");
-    assert!(
-        matches!(answer, Err(StoreError::Unavailable(_))),
-        "{answer:?}"
-    );
+    let answer = tokio::time::timeout(SOON, asked).await.expect("an end").expect("an answer");
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
 }
 
 #[tokio::test]
@@ -116,22 +97,13 @@ async fn a_silent_server_times_out_then_loses_the_connection() {
         let answer = spend(&store).await;
         assert!(answer.is_err(), "{answer:?}");
         attempts += 1;
-        assert!(
-            start.elapsed() < SOON,
-            "still connected after {attempts} attempts"
-        );
+        assert!(start.elapsed() < SOON, "still connected after {attempts} attempts");
     }
-    assert!(matches!(
-        spend(&store).await,
-        Err(StoreError::Unavailable(_))
-    ));
+    assert!(matches!(spend(&store).await, Err(StoreError::Unavailable(_))));
 
     server.resume();
     becomes(&store, true).await;
-    assert!(
-        (1..=attempts).contains(&look(&store).await),
-        "nothing counts twice"
-    );
+    assert!((1..=attempts).contains(&look(&store).await), "nothing counts twice");
 }
 
 #[tokio::test]
@@ -172,10 +144,7 @@ async fn lost_replies_count_at_most_once() {
         becomes(&store, true).await;
     }
     let counted: u64 = server.command(&["GET", "a_0"]);
-    assert!(
-        (sure..=attempts).contains(&counted),
-        "{sure} <= {counted} <= {attempts}"
-    );
+    assert!((sure..=attempts).contains(&counted), "{sure} <= {counted} <= {attempts}");
 }
 
 #[tokio::test]
@@ -197,9 +166,7 @@ async fn a_server_turned_replica_is_left_and_tried_again() {
     let server = RedisServer::start();
     let store = connect(config(&server)).await;
     server.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
-    let Err(StoreError::Refused(text)) = spend(&store).await else {
-        panic!("a replica counted")
-    };
+    let Err(StoreError::Refused(text)) = spend(&store).await else { panic!("a replica counted") };
     assert!(text.to_lowercase().contains("read"), "{text}");
     becomes(&store, false).await;
     server.command::<()>(&["REPLICAOF", "NO", "ONE"]);
@@ -215,7 +182,5 @@ async fn a_dropped_store_closes_its_connection() {
     drop(store);
     // The task ends with the store, and the link with the task.
     let ended = async { while connected.changed().await.is_ok() {} };
-    tokio::time::timeout(SOON, ended)
-        .await
-        .expect("the end of the link");
+    tokio::time::timeout(SOON, ended).await.expect("the end of the link");
 }

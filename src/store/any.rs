@@ -1,0 +1,40 @@
+//! The store that the settings chose.
+
+use std::sync::Arc;
+
+use super::memory::MemoryStore;
+use super::redis::RedisStore;
+use super::{Counts, Store, StoreError};
+use crate::limiter::Batch;
+
+/// One of the stores.
+#[derive(Debug)]
+pub enum AnyStore {
+    /// In this process.
+    Memory(Arc<MemoryStore>),
+    /// In Redis.
+    Redis(RedisStore),
+}
+
+impl Store for AnyStore {
+    async fn apply(&self, batch: &Batch) -> Counts {
+        match self {
+            Self::Memory(store) => store.apply(batch).await,
+            Self::Redis(store) => store.apply(batch).await,
+        }
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => store.probe().await,
+            Self::Redis(store) => store.probe().await,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(store) => store.name(),
+            Self::Redis(store) => store.name(),
+        }
+    }
+}
