@@ -24,7 +24,11 @@ fn the_example_bootstrap_enforces_the_example_rules() {
     let bootstrap = port(&bootstrap, 8081, tidegate.grpc_port());
     let bootstrap = port(&bootstrap, 8000, upstream.port);
     // A busy machine must not let the request pass for want of an answer.
-    let bootstrap = replace_once(&bootstrap, "timeout: 0.25s\n              failure", "timeout: 20s\n              failure");
+    let bootstrap = replace_once(
+        &bootstrap,
+        "timeout: 0.25s\n              failure",
+        "timeout: 20s\n              failure",
+    );
     let envoy = Envoy::with_bootstrap(&bootstrap);
     envoy.wait_healthy(1);
 

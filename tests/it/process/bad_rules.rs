@@ -35,7 +35,8 @@ fn check(reason: &str, spoil: impl FnOnce(&Tidegate)) {
     tidegate.wait_for_log(|line| line.contains("\"ERROR\"") && line.contains("rules"));
 
     fs::create_dir_all(tidegate.rules_directory()).expect("the directory");
-    tidegate.write_rules("rules.yaml", &RULES.replace("requests_per_unit: 2", "requests_per_unit: 3"));
+    tidegate
+        .write_rules("rules.yaml", &RULES.replace("requests_per_unit: 2", "requests_per_unit: 3"));
     eventually("the new rules are in force", || (limit(&tidegate) == Some(3)).then_some(()));
     eventually("all is well", || (tidegate.health()["status"] == "ready").then_some(()));
     assert!(tidegate.health()["rules"]["last_error"].is_null());
@@ -48,7 +49,7 @@ fn write(text: impl Into<String>) -> impl FnOnce(&Tidegate) {
 
 #[test]
 fn broken_yaml_leaves_the_old_rules() {
-    check("rules.yaml:2", write("domain: shop\ndescriptors: [\n"));
+    check("rules.yaml:3:1", write("domain: shop\ndescriptors: [\n"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The commands: check, hit, help, and a start that cannot be.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::Output;
 
 use tidegate::settings::Settings;
@@ -62,9 +63,8 @@ fn hit_prints_the_decision() {
     let tidegate = Tidegate::with_rules(RULES).start();
     let hit = |hits: &str| {
         let server = tidegate.grpc();
-        let output = run(&[
-            "hit", "--domain", "shop", "user=alice", "--hits", hits, "--server", server,
-        ]);
+        let output =
+            run(&["hit", "--domain", "shop", "user=alice", "--hits", hits, "--server", server]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         out(&output)
     };
@@ -125,4 +125,17 @@ fn a_rules_directory_that_is_not_there_ends_the_start() {
         .expect("run tidegate");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(err(&output).contains("/nowhere/ratelimit"), "{output:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let output = program()
+        .envs(["HOST", "GRPC_HOST", "DEBUG_HOST"].map(|name| (name, "127.0.0.1")))
+        .envs([("PORT", "0"), ("GRPC_PORT", &port), ("DEBUG_PORT", "0")])
+        .output()
+        .expect("run tidegate");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(err(&output).contains(&port), "{output:?}");
 }

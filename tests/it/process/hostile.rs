@@ -98,9 +98,7 @@ async fn more_than_a_bound_allows_is_refused_by_its_name() {
     let long = "x".repeat(16_385);
     let one = descriptor(&[("user", "alice")]);
     victim.refuses(request("shop", vec![one.clone(); 10_000]), "TIDEGATE_MAX_DESCRIPTORS").await;
-    victim
-        .refuses(request("shop", [descriptor(&[("a", "b"); 101])]), "TIDEGATE_MAX_ENTRIES")
-        .await;
+    victim.refuses(request("shop", [descriptor(&[("a", "b"); 101])]), "TIDEGATE_MAX_ENTRIES").await;
     for request in [
         request(&long, [one]),
         request("shop", [descriptor(&[(&long, "a")])]),

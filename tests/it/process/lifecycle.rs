@@ -1,17 +1,19 @@
 //! Ready, draining, gone: what probes and callers see, and what signals do.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tidegate::wire::pb::grpc::health::v1::HealthCheckRequest;
 use tidegate::wire::pb::grpc::health::v1::health_check_response::ServingStatus;
 use tidegate::wire::pb::tidegate::health::v1::health_service_client::HealthServiceClient;
-use tidegate::wire::pb::tidegate::health::v1::{OverallStatus, WatchHealthRequest};
+use tidegate::wire::pb::tidegate::health::v1::{
+    ComponentStatus, GetHealthRequest, OverallStatus, WatchHealthRequest,
+};
 
 use super::RULES;
 use crate::support::clients::{Client, descriptor, get, request, within};
-use crate::support::process::{Tidegate, eventually};
+use crate::support::process::{PATIENCE, Tidegate, eventually};
 use crate::support::redis::RedisServer;
 
 const SERVICES: [&str; 2] = ["", "ratelimit"];
@@ -43,6 +45,93 @@ async fn a_ready_process_serves_under_every_name() {
     assert_eq!(tidegate.health()["status"], "ready");
     let rules = get(tidegate.debug(), "/rlconfig", &[]).unwrap().text();
     assert!(rules.starts_with("shop.user: unit=YEAR requests_per_unit=2"), "{rules}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_health_report_tells_what_runs_and_how_its_parts_are() {
+    let tidegate = Tidegate::with_rules(RULES).env("TIDEGATE_ENVIRONMENT", "staging").start();
+    let client = Client::connect(tidegate.grpc()).await;
+    let mut reports = HealthServiceClient::new(client.channel());
+    let report = reports.get_health(GetHealthRequest {}).await.unwrap().into_inner().report;
+    let report = report.expect("a report");
+    assert_eq!(report.status(), OverallStatus::Ready);
+    assert_eq!(report.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(report.environment, "staging");
+    assert!(report.start_time.is_some());
+    let parts: Vec<_> = report.components.iter().map(|c| (c.name.as_str(), c.status())).collect();
+    assert_eq!(parts, ["rules", "store", "listeners"].map(|name| (name, ComponentStatus::Up)));
+    let rules = report.rules.expect("the rules");
+    assert_eq!((rules.domains, rules.limits), (1, 1));
+    assert!(rules.load_time.is_some() && !rules.version.is_empty() && rules.last_error.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_with_bad_rules_waits_for_good_ones() {
+    let tidegate = Tidegate::with_rules("domain: [").start_unready();
+    let client = Client::connect(tidegate.grpc()).await;
+    assert_eq!(client.health("").await.unwrap(), ServingStatus::NotServing);
+    let status = client.hit("user", "alice").await.expect_err("no rules");
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    tidegate.write_rules("rules.yaml", RULES);
+    tidegate.wait_ready();
+    assert_eq!(client.hit("user", "alice").await.unwrap(), Code::Ok);
+}
+
+#[test]
+fn a_process_that_was_never_ready_ends_as_well() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let mut tidegate =
+        Tidegate::with_rules(RULES).redis(&redis).env("TIDEGATE_DRAIN_DELAY", "0").start_unready();
+    tidegate.terminate();
+    assert_eq!(tidegate.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unix_socket_serves_is_removed_at_the_end_and_replaced_if_it_is_left() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("grpc.sock");
+    let setup = || {
+        Tidegate::with_rules(RULES)
+            .env("GRPC_UDS", socket.display())
+            .env("TIDEGATE_DRAIN_DELAY", "0")
+    };
+    drop(setup().start()); // killed: leaves its socket
+    assert!(socket.exists());
+    let mut tidegate = setup().start();
+    let client = Client::connect_unix(&socket).await.expect("a connection");
+    assert_eq!(client.hit("user", "alice").await.unwrap(), Code::Ok);
+    tidegate.terminate();
+    assert_eq!(tidegate.wait().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn connections_beyond_the_maximum_are_closed_and_make_no_harm() {
+    let tidegate = Tidegate::with_rules(RULES).env("TIDEGATE_MAX_CONNECTIONS", 3).start();
+    let connect = || {
+        let stream = TcpStream::connect(tidegate.http()).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        stream
+    };
+    // A connection that was answered is closed a little later on the other side.
+    let held = eventually("three places are free", || {
+        let held = [(); 3].map(|()| {
+            let mut stream = connect();
+            let request = b"GET /healthcheck HTTP/1.1\r\nhost: a\r\n\r\n";
+            let is_served = stream.write_all(request).is_ok()
+                && stream.read(&mut [0; 1024]).is_ok_and(|length| length > 0);
+            is_served.then_some(stream)
+        });
+        held.iter().all(Option::is_some).then_some(held)
+    });
+    for _ in 0..5 {
+        let closed = connect().read(&mut [0; 1]);
+        let reset = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(closed.as_ref().map_or_else(reset, |n| *n == 0), "{closed:?}");
+    }
+    drop(held);
+    tidegate.wait_ready();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,7 +236,9 @@ async fn a_second_signal_ends_the_process_at_once() {
         let hit = while_a_hit_is_under_way(&client, async {
             tidegate.signal(first);
             match delay {
-                "0" => drop(eventually("the listener is closed", || TcpStream::connect(&http).err())),
+                "0" => {
+                    drop(eventually("the listener is closed", || TcpStream::connect(&http).err()))
+                }
                 _ => eventually("it drains", || {
                     (get(&http, "/healthcheck", &[]).ok()?.status == 500).then_some(())
                 }),

@@ -63,7 +63,10 @@ async fn a_killed_redis_fails_calls_quickly_until_it_is_back() {
         let store = health["components"].as_array()?.iter().find(|c| c["name"] == "store")?;
         (health["status"] == "degraded" && store["status"] == "down").then_some(())
     });
-    assert!(tidegate.metric("ratelimit_service_should_rate_limit_error{err_type=\"redis_error\"}") >= 5.0);
+    assert!(
+        tidegate.metric("ratelimit_service_should_rate_limit_error{err_type=\"redis_error\"}")
+            >= 5.0
+    );
     // What to do without counters is the caller's choice: a restart would not help.
     assert_eq!(client.health("ratelimit").await.unwrap(), ServingStatus::Serving);
 
@@ -85,4 +88,24 @@ async fn a_silent_redis_costs_callers_the_deadline_and_no_more() {
     }
     redis.resume();
     eventually("hits are counted again", || (json(&tidegate) == 200).then_some(()));
+}
+
+#[test]
+fn a_password_shows_nowhere() {
+    let redis = RedisServer::start_tcp(); // wants no password, and says so
+    let address = redis.url();
+    for login in ["", "app:hunter2@"] {
+        let mut setup = Tidegate::with_rules(RULES)
+            .env("REDIS_URL", format!("redis://{login}{address}/0"))
+            .env("LOG_LEVEL", "trace");
+        if login.is_empty() {
+            setup = setup.env("REDIS_AUTH", "hunter2");
+        }
+        let tidegate = setup.start_unready();
+        assert_eq!(json(&tidegate), 503, "Redis refuses the login");
+        for path in ["/health", "/metrics"] {
+            assert!(!tidegate.get(path).text().contains("hunter2"), "{path}");
+        }
+        assert!(!tidegate.log().contains("hunter2"));
+    }
 }

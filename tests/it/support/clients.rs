@@ -5,18 +5,22 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3 as common;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use http::Uri;
 use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
 use tidegate::wire::pb::grpc::health::v1::HealthCheckRequest;
 use tidegate::wire::pb::grpc::health::v1::health_check_response::ServingStatus;
 use tidegate::wire::pb::grpc::health::v1::health_client::HealthClient;
+use tokio::net::UnixStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -36,6 +40,18 @@ impl Client {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let endpoint = endpoint.timeout(PATIENCE).connect_timeout(PATIENCE);
         Self(endpoint.connect().await.expect("a gRPC connection"))
+    }
+
+    /// Connects to a unix socket.
+    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path).await?;
+        let mut once = Some(TokioIo::new(stream));
+        let connector = tower::service_fn(move |_: Uri| {
+            let stream = once.take().ok_or_else(|| io::Error::other("the connection is gone"));
+            async { stream }
+        });
+        let endpoint = Endpoint::from_static("http://unix").timeout(PATIENCE);
+        Ok(Self(endpoint.connect_with_connector(connector).await.expect("a gRPC connection")))
     }
 
     /// Asks for a decision.
@@ -97,10 +113,8 @@ pub(crate) fn request(
 
 /// A descriptor with those entries.
 pub(crate) fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
-    let entry = |(key, value): &(&str, &str)| Entry {
-        key: (*key).to_owned(),
-        value: (*value).to_owned(),
-    };
+    let entry =
+        |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
     common::RateLimitDescriptor {
         entries: entries.iter().map(entry).collect(),
         ..Default::default()
@@ -167,11 +181,7 @@ impl HttpAnswer {
 }
 
 /// GETs `path`, on a connection of its own.
-pub(crate) fn get(
-    address: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> io::Result<HttpAnswer> {
+pub(crate) fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<HttpAnswer> {
     send(address, &format!("GET {path}"), headers, &[])
 }
 

@@ -55,12 +55,7 @@ impl Envoy {
             .stderr(log)
             .spawn()
             .expect("start Envoy");
-        let mut envoy = Self {
-            child,
-            dir,
-            listener: String::new(),
-            _upstream: None,
-        };
+        let mut envoy = Self { child, dir, listener: String::new(), _upstream: None };
         envoy.listener = eventually("Envoy listens", || {
             let ended = envoy.child.try_wait().expect("ask for Envoy");
             assert!(ended.is_none(), "Envoy has ended: {ended:?}");
@@ -92,15 +87,15 @@ impl Envoy {
         work: impl FnOnce(),
     ) -> Vec<BTreeMap<u16, usize>> {
         let done = AtomicBool::new(false);
+        let call = |header: (&str, &str)| {
+            let mut statuses = BTreeMap::new();
+            while !done.load(Ordering::Relaxed) {
+                *statuses.entry(self.get("/", &[header]).status).or_default() += 1;
+            }
+            statuses
+        };
         thread::scope(|scope| {
-            let call = &|header: (&str, &str)| {
-                let mut statuses = BTreeMap::new();
-                while !done.load(Ordering::Relaxed) {
-                    *statuses.entry(self.get("/", &[header]).status).or_default() += 1;
-                }
-                statuses
-            };
-            let callers: Vec<_> = callers.iter().map(|h| scope.spawn(move || call(*h))).collect();
+            let callers: Vec<_> = callers.iter().map(|h| scope.spawn(|| call(*h))).collect();
             let until_here = SetOnDrop(&done); // also when the work panics
             work();
             drop(until_here);
@@ -237,10 +232,8 @@ fn ratelimit_cluster(ports: &[u16]) -> Value {
 }
 
 fn cluster(name: &str, ports: &[u16]) -> Value {
-    let endpoints: Vec<_> = ports
-        .iter()
-        .map(|port| json!({"endpoint": {"address": address(*port)}}))
-        .collect();
+    let endpoints: Vec<_> =
+        ports.iter().map(|port| json!({"endpoint": {"address": address(*port)}})).collect();
     json!({
         "name": name,
         "type": "STATIC",

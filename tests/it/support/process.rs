@@ -3,7 +3,7 @@
 //! Waiting means waiting for an event: a log line, the end of the process. What only an
 //! outside state can tell goes through [`eventually`].
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::symlink;
@@ -361,6 +361,6 @@ impl Log {
 }
 
 #[allow(clippy::print_stderr)]
-fn print(log: &dyn Debug) {
-    eprintln!("the log of tidegate:\n{log:#?}");
+fn print(log: &str) {
+    eprintln!("the log of tidegate:\n{log}");
 }
