@@ -84,6 +84,8 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
+        // A stop that comes with the drain ends the servers too: that is no break.
+        biased;
         () = signals.shutdown.drain.cancelled() => {}
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
