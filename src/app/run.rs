@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Core, probe, series};
 use crate::clock::Clock;
+use crate::limiter::KeyFormat;
 use crate::server::{
     Endpoint, GrpcOptions, HealthApi, HttpState, Listener, Shutdown, debug_router, http_router,
     metrics_router, serve_grpc, serve_http,
@@ -22,6 +23,10 @@ use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
 const EXAMPLE: &str = include_str!("../../deploy/rules/example.yaml");
+
+/// How far the clocks of replicas may be apart before a slow one misses a counter that a
+/// fast one began. With the envoyproxy key format counters live as long as they do there.
+const CLOCK_SLACK_SECS: u64 = 10;
 
 /// The sockets of a service.
 #[derive(Debug)]
@@ -102,7 +107,12 @@ fn store(settings: &Settings) -> AnyStore {
         }
         settings::Store::Redis(config) => {
             tracing::info!(address = config.describe(), "counting in Redis");
-            AnyStore::Redis(RedisStore::connect(config.clone()))
+            let mut config = config.clone();
+            config.key_slack_secs = match settings.limiter.keys.format {
+                KeyFormat::Tidegate => CLOCK_SLACK_SECS,
+                KeyFormat::Envoyproxy => 0,
+            };
+            AnyStore::Redis(RedisStore::connect(config))
         }
     }
 }

@@ -6,75 +6,11 @@
 
 use smallvec::SmallVec;
 
+use super::level::{KNOWN, Level};
 use super::read::WHOLE;
 use super::report::{Report, Reported, Spot, clip, describe, nearest};
 use super::scalar::{Value, resolve};
 use super::yaml::{Kind, Node, Place};
-
-/// Which kind of map it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    Root,
-    Descriptor,
-    RateLimit,
-    Replaces,
-    /// Below a key that means nothing where it stands.
-    Ignored,
-}
-
-impl Level {
-    /// The keys that mean something here.
-    const fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Root => &["domain", "descriptors"],
-            Self::Descriptor => &[
-                "key",
-                "value",
-                "rate_limit",
-                "descriptors",
-                "shadow_mode",
-                "quota_mode",
-                "detailed_metric",
-                "value_to_metric",
-                "share_threshold",
-                "metadata",
-            ],
-            Self::RateLimit => &["unit", "requests_per_unit", "unlimited", "name", "replaces"],
-            Self::Replaces => &["name"],
-            Self::Ignored => &KNOWN,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Root => "at the root",
-            Self::Descriptor => "in a descriptor",
-            Self::RateLimit => "in rate_limit",
-            Self::Replaces => "in replaces",
-            Self::Ignored => "in a rule file",
-        }
-    }
-}
-
-/// Every key of every level: these are accepted anywhere.
-const KNOWN: [&str; 16] = [
-    "domain",
-    "key",
-    "value",
-    "descriptors",
-    "rate_limit",
-    "unit",
-    "requests_per_unit",
-    "unlimited",
-    "shadow_mode",
-    "quota_mode",
-    "name",
-    "replaces",
-    "detailed_metric",
-    "value_to_metric",
-    "share_threshold",
-    "metadata",
-];
 
 /// A key with its value.
 #[derive(Debug)]

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::fields::{Field, Fields, Level, check_item};
+use super::fields::{Field, Fields, check_item};
+use super::level::Level;
 use super::policy::{self, Policy};
 use super::problem::{Problem, Rejected};
 use super::report::{Report, Reported, Spot, clip, describe};
@@ -14,6 +15,10 @@ use super::ruleset::{Builder, NewNode, NodeId, Rule, composite};
 use super::scalar::{Value, resolve};
 use super::yaml::{self, Kind, Node, Place};
 use super::{Loaded, Options, SourceFile, metadata};
+
+/// How long the paths of all descriptors together may be, in bytes: each repeats those
+/// above it, so a short file may ask for much memory.
+const MAX_PATHS: usize = 256 << 20;
 
 /// Compiles `files` in the order of their names.
 pub(super) fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rejected> {
@@ -40,6 +45,8 @@ struct Loader {
     origins: Vec<(usize, Place)>,
     /// The root under which descriptors are read.
     domain: NodeId,
+    /// How long the paths so far are.
+    paths: usize,
     /// The names of limits by domain.
     named: HashSet<(NodeId, Box<str>)>,
     replaced: Vec<Replacement>,
@@ -167,8 +174,16 @@ impl Loader {
         let path = match (&joined, parent.path) {
             (Some(joined), "") => joined.clone(),
             (Some(joined), above) => format!("{above}.{joined}"),
+            (None, "") => "?".to_owned(),
             (None, above) => format!("{above}.?"),
         };
+        self.paths += path.len();
+        if self.paths > MAX_PATHS {
+            let found = "keys and values are too long".to_owned();
+            let allowed = format!("all paths together may have {MAX_PATHS} bytes");
+            self.report.error(Spot { at: item.at, path: parent.path }, found, allowed);
+            return;
+        }
         fields.report(Level::Descriptor, &path, &mut self.report);
         let policy = policy::read(fields.get("rate_limit"), &path, &mut self.report);
         let share_threshold = self.share_threshold(&fields, joined.as_deref(), &path);

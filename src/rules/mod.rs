@@ -16,6 +16,7 @@ mod ruleset;
 mod yaml;
 mod scalar;
 mod report;
+mod level;
 mod fields;
 mod read;
 mod policy;

@@ -1,6 +1,7 @@
 //! `rate_limit`: the limit of a rule, its name and what it replaces.
 
-use super::fields::{Field, Fields, Level, check_item};
+use super::fields::{Field, Fields, check_item};
+use super::level::Level;
 use super::limit::{Limit, Unit};
 use super::report::{Report, Reported, Spot, clip, nearest};
 use super::yaml::{Node, Place};

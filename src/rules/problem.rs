@@ -46,6 +46,13 @@ pub struct Rejected {
     pub warnings: Vec<Problem>,
 }
 
+/// How many errors the text of [`Rejected`] holds: it goes into logs.
+const SHOWN: usize = 100;
+
 fn join(errors: &[Problem]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = errors.iter().take(SHOWN).map(ToString::to_string).collect();
+    if errors.len() > SHOWN {
+        lines.push(format!("and {} more", errors.len() - SHOWN));
+    }
+    lines.join("\n")
 }

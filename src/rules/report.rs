@@ -127,25 +127,25 @@ pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     (distance * 2 < name.len().min(6)).then_some(name)
 }
 
-/// How many characters must be added, removed or changed to turn `text` into `name`.
+/// How many characters must be added, removed, changed or swapped with their neighbour
+/// to turn `text` into `name`.
 fn distance(text: &[char], name: &str) -> usize {
+    let name: Vec<char> = name.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=text.len()).collect();
-    for (line, wanted) in name.chars().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        for (cell, found) in row.iter_mut().zip(std::iter::once(None).chain(text.iter().map(Some)))
-        {
-            let change = match found {
-                None => left,
-                Some(found) => {
-                    let kept = diagonal + usize::from(*found != wanted);
-                    kept.min(left + 1).min(*cell + 1)
-                }
-            };
-            diagonal = *cell;
-            *cell = change;
-            left = change;
+    for (y, wanted) in name.iter().enumerate() {
+        let mut next = vec![y + 1];
+        for (x, (found, pair)) in text.iter().zip(row.windows(2)).enumerate() {
+            let &[diagonal, above] = pair else { continue };
+            let changed = diagonal + usize::from(found != wanted);
+            let left = next.last().copied().unwrap_or_default();
+            let mut best = changed.min(above + 1).min(left + 1);
+            if x > 0 && y > 0 && text.get(x - 1) == Some(wanted) && name.get(y - 1) == Some(found) {
+                best = before.get(x - 1).map_or(best, |swapped| best.min(swapped + 1));
+            }
+            next.push(best);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row.last().copied().unwrap_or_default()
 }
@@ -169,7 +169,7 @@ mod tests {
         check("keys", Some("key"));
         check("", None);
         check("window", None);
-        check("kye", None);
+        check("kye", Some("key"));
         check("valeu", Some("value"));
         check("limit", None);
     }

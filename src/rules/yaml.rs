@@ -4,6 +4,9 @@
 //! the anchored node, so they cost no memory; what a walk over the tree would visit
 //! through them is bounded, and so is the depth, which makes every later recursion over
 //! the tree safe. What a scalar means is not decided here but in `scalar`.
+//!
+//! The parser follows YAML 1.2, so it wants lines inside brackets, braces and quotes
+//! indented, and no tab between `key:` and a value, where YAML 1.1 parsers did not mind.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,6 +19,9 @@ const MAX_DEPTH: usize = 100;
 
 /// What all aliases of a document may stand for, in nodes.
 const MAX_EXPANDED: usize = 1_000_000;
+
+/// And so many more for each node that is written down.
+const EXPANDED_PER_NODE: usize = 10;
 
 /// A long text costs as much as one more node for each so many bytes.
 const BYTES_PER_NODE: usize = 32;
@@ -122,6 +128,8 @@ struct Composer<'t> {
     /// Lists and maps that are not closed yet, outermost first.
     open: Vec<Open<'t>>,
     anchors: HashMap<usize, Anchored<'t>>,
+    /// Nodes that are written down, and those that aliases stand for.
+    written: usize,
     expanded: usize,
     root: Option<Node<'t>>,
 }
@@ -182,6 +190,7 @@ impl<'t> Composer<'t> {
 
     fn close(&mut self, done: Open<'t>) {
         let Open { at, anchor, kind, size, .. } = done;
+        self.written += 1;
         if anchor == 0 {
             return self.add(Node { at, body: Body::Own(kind) }, size);
         }
@@ -198,12 +207,10 @@ impl<'t> Composer<'t> {
         let (node, size) = (Node { at, body: Body::Shared(Rc::clone(kind)) }, *size);
         self.check_depth(at, size.depth)?;
         self.expanded = self.expanded.saturating_add(size.nodes);
-        if self.expanded > MAX_EXPANDED {
-            return Err(SyntaxError {
-                at,
-                found: "aliases stand for too much text".to_owned(),
-                allowed: format!("all aliases together may stand for {MAX_EXPANDED} nodes"),
-            });
+        if self.expanded > MAX_EXPANDED + EXPANDED_PER_NODE * self.written {
+            let found = "aliases stand for too much text".to_owned();
+            let allowed = format!("all together may stand for {MAX_EXPANDED} nodes");
+            return Err(SyntaxError { at, found, allowed });
         }
         self.add(node, size);
         Ok(())
@@ -256,5 +263,22 @@ fn place(mark: Marker) -> Place {
 
 fn syntax(error: &ScanError) -> SyntaxError {
     let found = format!("not valid YAML: {}", error.info());
-    SyntaxError { at: place(*error.marker()), found, allowed: String::new() }
+    SyntaxError { at: place(*error.marker()), found, allowed: hint(error.info()).to_owned() }
+}
+
+/// What probably helps, for the mistakes that rule files are prone to.
+fn hint(info: &str) -> &'static str {
+    if info.starts_with("invalid indentation") {
+        "lines inside [], {} or quotes must be indented deeper than the key before them"
+    } else if info.starts_with("tabs disallowed") || info.contains("valid YAML whitespace") {
+        "use spaces instead of the tab"
+    } else if info.starts_with("mapping values are not allowed") {
+        "is the line indented rightly? A text with `: ` in it needs quotes"
+    } else if info.starts_with("while scanning an anchor or alias") {
+        "a text that begins with `*` or `&` needs quotes"
+    } else if info.starts_with("unexpected character") {
+        "a text that begins with this character needs quotes"
+    } else {
+        ""
+    }
 }

@@ -179,12 +179,18 @@ impl FileSource {
 impl Options {
     /// The directory that is walked.
     fn directory(&self) -> PathBuf {
-        // A leading slash would make `join` forget what came before.
+        let app = if self.watch_root {
+            ""
+        } else {
+            &self.app_directory
+        };
         let mut directory = self.root.clone();
-        directory.push(self.subdirectory.trim_start_matches('/'));
-        if !self.watch_root {
-            directory.push(self.app_directory.trim_start_matches('/'));
-        }
+        // A leading slash would make `push` forget what came before.
+        let parts = [&self.subdirectory, app].map(|part| part.trim_matches('/'));
+        parts
+            .iter()
+            .filter(|part| !part.is_empty())
+            .for_each(|part| directory.push(part));
         directory
     }
 

@@ -38,9 +38,12 @@ fn ipv4_end(text: &[char], at: usize) -> Option<usize> {
     Some(end)
 }
 
+/// Names and values of labels.
+pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
+
 /// The labels of a sanitised path: `domain`, `key1`, `key2`. Deeper levels are summed,
 /// and a dot in a domain or value shifts what comes after it, as it always did there.
-pub(super) fn labels(path: &str) -> Vec<(&'static str, &str)> {
+pub(super) fn labels(path: &str) -> Labels<'_> {
     ["domain", "key1", "key2"].into_iter().zip(path.split('.')).collect()
 }
 

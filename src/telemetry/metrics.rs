@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
-use super::metric_path::{labels, sanitise};
+use super::metric_path::{Labels, labels, sanitise};
 use super::prometheus::{Kind, Page, metric_name};
 use crate::limiter::{Decision, Plan, Tally};
 use crate::rules::{RuleId, Ruleset};
@@ -244,7 +244,7 @@ impl Metrics {
 
     /// Several paths can have the same labels: they add up.
     fn render_paths(&self, page: &mut Page) {
-        let mut sums: BTreeMap<(&str, Vec<(&str, &str)>), u64> = BTreeMap::new();
+        let mut sums: BTreeMap<(&str, Labels<'_>), u64> = BTreeMap::new();
         let paths = self.paths.read();
         for (path, counters) in &*paths {
             for (family, value) in counters.families().into_iter().filter(|(_, v)| *v > 0) {

@@ -19,7 +19,7 @@ pub use response::{HeaderNames, Layout, response};
 
 /// The generated types.
 pub mod pb {
-    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::clone_on_ref_ptr)]
     include!(concat!(env!("OUT_DIR"), "/protos.rs"));
 
     /// All `.proto` files, as reflection and the JSON form need them.

@@ -4,7 +4,10 @@
 
 mod conformance;
 mod envoy;
+mod model;
 mod process;
 mod rules;
+mod settings;
+mod sources;
 mod store;
 mod support;

@@ -1,0 +1,179 @@
+//! What is refused, what is warned about, and that secrets stay hidden.
+
+use super::{errors, read};
+
+#[test]
+fn all_errors_come_at_once() {
+    let found = errors(&[
+        "PORT=99999",
+        "LOG_LEVEL=loud",
+        "TIDEGATE_RULES_POLL_INTERVAL=1ms",
+        "REDIS_TIMEOUT=10",
+        "NEAR_LIMIT_RATIO=-1",
+        "LIMIT_RESET_HEADER=Rate Limit",
+        "REDIS_TLS=true",
+        "TIDEGATE_DRAIN_DELY=3s",
+    ]);
+    let expected = [
+        "PORT: found \"99999\"; allowed: a whole number, 0 to 65535",
+        "LOG_LEVEL: found \"loud\"; allowed: trace, debug, info, warn or error",
+        "TIDEGATE_RULES_POLL_INTERVAL: found \"1ms\"; \
+         allowed: a duration such as 300ms, 1.5h or 2h45m, 10ms to 10s",
+        "REDIS_TIMEOUT: found \"10\"; \
+         allowed: a duration such as 300ms, 1.5h or 2h45m, 1ms to 1h",
+        "NEAR_LIMIT_RATIO: found \"-1\"; allowed: a number, 0 or more",
+        "LIMIT_RESET_HEADER: found \"Rate Limit\"; allowed: an HTTP header name",
+        "REDIS_TLS: found \"true\"; \
+         allowed: false, as this is not supported yet: TLS to Redis",
+        "TIDEGATE_DRAIN_DELY: found a name that is not known; \
+         allowed: a known name; the nearest is TIDEGATE_DRAIN_DELAY",
+    ];
+    assert_eq!(found, expected);
+    let shown = read(&["PORT=x", "DEBUG_PORT=y"]).unwrap_err().to_string();
+    assert_eq!(shown.lines().count(), 2);
+}
+
+#[test]
+fn what_would_weaken_safety_or_change_counts_is_refused() {
+    for word in [
+        "REDIS_TLS=1",
+        "REDIS_TLS=yes",
+        "GRPC_SERVER_USE_TLS=true",
+        "REDIS_TYPE=cluster",
+        "REDIS_TYPE=SENTINEL",
+        "CONFIG_TYPE=GRPC_XDS_SOTW",
+        "REDIS_PERSECOND=t",
+        "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT=true",
+        "BACKEND_TYPE=memcache",
+        "BACKEND_TYPE=Redis2",
+    ] {
+        let found = errors(&[word]);
+        assert_eq!(found.len(), 1, "{word}");
+        let (name, _) = word.split_once('=').unwrap();
+        assert!(
+            found[0].starts_with(name) && found[0].contains("not supported yet"),
+            "{found:?}"
+        );
+    }
+    for word in [
+        "REDIS_TLS=F",
+        "REDIS_TYPE=single",
+        "CONFIG_TYPE=FILE",
+        "REDIS_PERSECOND=0",
+        "GRPC_SERVER_USE_TLS=",
+    ] {
+        assert!(read(&[word]).unwrap().warnings.is_empty(), "{word}");
+    }
+}
+
+#[test]
+fn what_is_not_used_is_a_warning_if_it_asks_for_something() {
+    let warnings = |word: &str| read(&[word]).unwrap().warnings;
+    let statsd = "STATSD_HOST is set but not used yet: Metrics are served to Prometheus only";
+    assert_eq!(warnings("STATSD_HOST=statsd.local"), [statsd]);
+    for word in [
+        "LOCAL_CACHE_SIZE_IN_BYTES=1000000",
+        "TRACING_ENABLED=true",
+        "USE_STATSD=true",
+    ] {
+        assert_eq!(warnings(word).len(), 1, "{word}");
+    }
+    for word in [
+        "LOCAL_CACHE_SIZE_IN_BYTES=0",
+        "TRACING_ENABLED=0",
+        "USE_STATSD=false",
+        "REDIS_POOL_SIZE=10",
+        "MEMCACHE_HOST_PORT=",
+        "NOT_OURS=1",
+    ] {
+        assert!(warnings(word).is_empty(), "{word}");
+    }
+}
+
+#[test]
+fn values_that_cannot_be_used() {
+    for word in [
+        "HOST=a b",
+        "HOST=http://x",
+        "HOST=localhost:80",
+        "HOST=[::1",
+        "HOST=:::",
+        "PROMETHEUS_ADDR=9090",
+        "PROMETHEUS_ADDR=::1:9090",
+        "PROMETHEUS_ADDR=host:port",
+        "PROMETHEUS_PATH=metrics",
+        "PROMETHEUS_PATH=/{all}",
+        "NEAR_LIMIT_RATIO=nan",
+        "NEAR_LIMIT_RATIO=inf",
+        "NEAR_LIMIT_RATIO=80%",
+        "GRPC_MAX_CONNECTION_AGE=-1s",
+        "TIDEGATE_KEY_FORMAT=other",
+        "TIDEGATE_MAX_ENTRIES=0",
+        "TIDEGATE_STORE_TIMEOUT=0",
+        "EXPIRATION_JITTER_MAX_SECONDS=9223372036854775807",
+        "REDIS_SOCKET_TYPE=udp",
+        "TIDEGATE_=1",
+        "TIDEGATE_key_format=tidegate",
+    ] {
+        assert_eq!(errors(&[word]).len(), 1, "{word}");
+    }
+}
+
+#[test]
+fn redis_urls_that_cannot_be_used_are_not_shown() {
+    for (url, allowed) in [
+        (
+            "rediss://me:hunter2@redis",
+            "TLS to Redis is not supported yet",
+        ),
+        (
+            "a:1,hunter2:2",
+            "Redis Cluster and Sentinel are not supported yet",
+        ),
+        ("redis://me:hunter2@redis/x", "a database number"),
+        ("redis://me:hunter2%zz@redis", "%-escapes"),
+        ("redis://me:hunter2@redis?db=1", "without ? and #"),
+        ("http://hunter2@redis", "redis://"),
+        ("hunter2:0", "host:port"),
+        ("redis://:hunter2@", "host:port"),
+    ] {
+        let found = errors(&[&format!("REDIS_URL={url}"), "REDIS_AUTH=hunter2"]);
+        assert_eq!(found.len(), 1, "{url}: {found:?}");
+        assert!(found[0].contains(allowed), "{found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
+    }
+    let unix = errors(&["REDIS_URL=redis://x", "REDIS_SOCKET_TYPE=unix"]);
+    assert!(
+        unix[0].ends_with("a path, as REDIS_SOCKET_TYPE is unix"),
+        "{unix:?}"
+    );
+    let tcp = errors(&["REDIS_URL=/run/redis.sock", "REDIS_SOCKET_TYPE=tcp"]);
+    assert!(tcp[0].contains("as REDIS_SOCKET_TYPE is tcp"), "{tcp:?}");
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let secrets = [
+        "REDIS_URL=redis://me:hunter2@redis",
+        "REDIS_PERSECOND_URL=redis://me:hunter2@redis",
+        "REDIS_SENTINEL_AUTH=hunter2",
+    ];
+    for auth in ["REDIS_AUTH=", "REDIS_AUTH=hunter2", "REDIS_AUTH=me:hunter2"] {
+        let mut environment = secrets.to_vec();
+        environment.push(auth);
+        let shown = format!("{:?}", read(&environment).unwrap());
+        assert!(
+            shown.contains("[redacted]") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_long_value_is_cut() {
+    let found = errors(&[&format!("PORT={}", "é".repeat(5000))]);
+    assert!(
+        found[0].len() < 400 && found[0].contains("and more"),
+        "{found:?}"
+    );
+}
