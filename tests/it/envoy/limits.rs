@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::envoy::{Envoy, by_header, route};
-use crate::support::process::Tidegate;
+use crate::support::process::{Tidegate, eventually};
 use crate::support::redis::RedisServer;
 
 const RULES: &str = "
@@ -89,6 +89,48 @@ fn a_route_can_weigh_its_requests_and_bring_its_own_limit() {
     let status = |path: &str| envoy.get(path, &[("x-named", "a")]).status;
     assert_eq!([(); 2].map(|()| status("/weighs-two")), [200, 429], "3 a day, 2 at a time");
     assert_eq!([(); 2].map(|()| status("/own-limit")), [200, 429], "1 a year");
+}
+
+#[test]
+fn headers_and_metadata_of_the_service_reach_their_readers() {
+    let tidegate = Tidegate::with_rules(RULES)
+        .env("LIMIT_RESPONSE_HEADERS_ENABLED", true)
+        .env("LIMIT_REMAINING_HEADER", "X-Left")
+        .env("RESPONSE_DYNAMIC_METADATA", true)
+        .start();
+    let mut routes = route(json!([by_header("x-user", "user")]));
+    let metadata = |name: &str| format!("%DYNAMIC_METADATA(envoy.filters.http.ratelimit:{name})%");
+    routes[0]["response_headers_to_add"] = json!([
+        {"header": {"key": "x-domain", "value": metadata("domain")}},
+        {"header": {"key": "x-descriptors", "value": metadata("descriptors")}},
+    ]);
+    let envoy = Envoy::start(&[tidegate.grpc_port()], routes);
+    for (status, left) in [(200, "1"), (200, "0"), (429, "0")] {
+        let answer = envoy.get("/", &[("x-user", "alice")]);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.header("ratelimit-limit"), Some("2"), "{answer:?}");
+        assert_eq!(answer.header("x-left"), Some(left), "{answer:?}");
+        assert!(answer.header("ratelimit-reset").is_some(), "{answer:?}");
+        assert_eq!(answer.header("x-domain"), Some("shop"), "{answer:?}");
+        assert_eq!(
+            answer.header("x-descriptors"),
+            Some(r#"[{"entries":["user=alice"]}]"#),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn without_redis_the_failure_mode_of_envoy_decides() {
+    let mut redis = RedisServer::start_tcp();
+    let tidegate = Tidegate::with_rules(RULES).redis(&redis).start();
+    let envoy = Envoy::start(&[tidegate.grpc_port()], route(json!([by_header("x-user", "user")])));
+    let status = || envoy.get("/", &[("x-user", "alice")]).status;
+    assert_eq!(status(), 200);
+    redis.kill();
+    assert_eq!(status(), 500, "it denies");
+    redis.restart();
+    eventually("requests pass again", || (status() == 200).then_some(()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad_rules;
 mod command_line;
 mod hostile;
+mod http;
 mod lifecycle;
 mod redis_faults;
 

@@ -185,6 +185,11 @@ pub(crate) fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> io::Re
     send(address, &format!("GET {path}"), headers, &[])
 }
 
+/// Sends a request with any method, on a connection of its own.
+pub(crate) fn with_method(address: &str, method: &str, path: &str) -> io::Result<HttpAnswer> {
+    send(address, &format!("{method} {path}"), &[], &[])
+}
+
 /// POSTs `body` to `path`, on a connection of its own.
 pub(crate) fn post(address: &str, path: &str, body: &[u8]) -> io::Result<HttpAnswer> {
     send(address, &format!("POST {path}"), &[], body)
@@ -210,7 +215,7 @@ fn send(
     let sent = stream.write_all(body);
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
-        Err(error) if answer.is_empty() => return Err(sent.err().unwrap_or(error)),
+        Err(error) if answer.is_empty() => Err(sent.err().unwrap_or(error)),
         _ => parse(&answer),
     }
 }
