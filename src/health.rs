@@ -52,11 +52,23 @@ pub struct Component {
     pub reason: String,
 }
 
+/// What rules there must be to be ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RulesNeeded {
+    /// None: they may come later.
+    Nothing,
+    /// A set that was loaded, be it empty.
+    #[default]
+    Loaded,
+    /// A set with at least one domain.
+    Domain,
+}
+
 /// What is known about the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RulesFacts {
-    /// Whether requests can be answered without rules.
-    pub optional: bool,
+    /// What there must be to be ready.
+    pub needed: RulesNeeded,
     /// Digest of the files in force; empty before the first load.
     pub version: String,
     /// When they were loaded.
@@ -122,7 +134,11 @@ impl Facts {
     /// Whether requests can be answered: a store that fell silent later does not change
     /// it, for what to do then is the caller's choice and restarts would not help.
     fn is_able(&self) -> bool {
-        let has_rules = self.rules.optional || self.rules.loaded_at.is_some();
+        let has_rules = match self.rules.needed {
+            RulesNeeded::Nothing => true,
+            RulesNeeded::Loaded => self.rules.loaded_at.is_some(),
+            RulesNeeded::Domain => self.rules.domains > 0,
+        };
         has_rules && self.store.has_answered && self.listening
     }
 
@@ -225,7 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn rules_can_be_optional() {
-        check(|f| (f.rules.optional, f.rules.loaded_at) = (true, None), Overall::Degraded);
+    fn fewer_or_more_rules_can_be_needed() {
+        let needed = |needed, loaded_at, domains| RulesFacts {
+            needed,
+            loaded_at,
+            domains,
+            ..RulesFacts::default()
+        };
+        let loaded = Some(Timestamp::default());
+        check(|f| f.rules = needed(RulesNeeded::Nothing, None, 0), Overall::Degraded);
+        check(|f| f.rules = needed(RulesNeeded::Loaded, loaded, 0), Overall::Ready);
+        check(|f| f.rules = needed(RulesNeeded::Domain, loaded, 0), Overall::NotReady);
+        check(|f| f.rules = needed(RulesNeeded::Domain, loaded, 1), Overall::Ready);
     }
 }

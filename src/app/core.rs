@@ -51,7 +51,7 @@ fn facts(settings: &Settings, store: &'static str, clock: &Clock) -> Facts {
     Facts {
         started_at: clock.now(),
         environment: settings.environment.clone(),
-        rules: RulesFacts { optional: settings.rules.start_without_rules, ..Default::default() },
+        rules: RulesFacts { needed: settings.rules.needed, ..Default::default() },
         store: StoreFacts { name: store, ..Default::default() },
         ..Facts::default()
     }

@@ -13,7 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let names: Vec<String> =
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    let settings = match Settings::from_lookup(&|name| std::env::var(name).ok(), &names) {
+    let settings = match Settings::from_lookup(
+        &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+        &names,
+    ) {
         Ok(settings) => settings,
         Err(errors) => {
             eprintln!("{errors}");

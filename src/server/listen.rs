@@ -83,12 +83,16 @@ impl Listener {
     }
 
     async fn open_tcp(address: &Address) -> io::Result<Self> {
-        let host = if address.host.is_empty() { "::" } else { &address.host };
+        let everywhere = ["::", "0.0.0.0"];
+        let named = [address.host.as_str()];
+        let hosts = if address.host.is_empty() { &everywhere[..] } else { &named[..] };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in lookup_host((host, address.port)).await? {
-            match tcp(address) {
-                Ok(listener) => return Ok(Self::Tcp(listener)),
-                Err(error) => last = error,
+        for host in hosts {
+            for address in lookup_host((*host, address.port)).await? {
+                match tcp(address) {
+                    Ok(listener) => return Ok(Self::Tcp(listener)),
+                    Err(error) => last = error,
+                }
             }
         }
         Err(last)

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub use reader::{Declared, SettingError, SettingErrors};
 
+use crate::health::RulesNeeded;
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
 use crate::sources::files;
@@ -96,8 +97,8 @@ pub struct Rules {
     pub merge_domains: bool,
     /// Nothing says where they are: the example rules are served if there are none.
     pub is_default: bool,
-    /// Serve before the first rules are loaded.
-    pub start_without_rules: bool,
+    /// What rules there must be to be ready.
+    pub needed: RulesNeeded,
 }
 
 /// Where counters live.

@@ -7,6 +7,7 @@ use tracing::Level;
 use super::reader::Reader;
 use super::value::{Header, Ratio};
 use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, store};
+use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::sources::files;
 use crate::telemetry::logs;
@@ -70,11 +71,25 @@ fn rules(r: &mut Reader<'_>) -> Rules {
             false,
             "Files of one domain add up instead of excluding each other.",
         ),
-        start_without_rules: r.read(
-            "FORCE_START_WITHOUT_INITIAL_CONFIG",
-            false,
-            "Be ready before the first rules are loaded; requests until then are errors.",
-        ),
+        needed: rules_needed(r),
+    }
+}
+
+fn rules_needed(r: &mut Reader<'_>) -> RulesNeeded {
+    let none = r.read(
+        "FORCE_START_WITHOUT_INITIAL_CONFIG",
+        false,
+        "Be ready before the first rules are loaded; requests until then are errors.",
+    );
+    let domain = r.read(
+        "HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED",
+        false,
+        "Be ready only while the rules have at least one domain; goes before the former.",
+    );
+    match (domain, none) {
+        (true, _) => RulesNeeded::Domain,
+        (false, true) => RulesNeeded::Nothing,
+        (false, false) => RulesNeeded::Loaded,
     }
 }
 

@@ -179,18 +179,11 @@ impl FileSource {
 impl Options {
     /// The directory that is walked.
     fn directory(&self) -> PathBuf {
-        let app = if self.watch_root {
-            ""
-        } else {
-            &self.app_directory
-        };
+        let app = if self.watch_root { "" } else { &self.app_directory };
         let mut directory = self.root.clone();
         // A leading slash would make `push` forget what came before.
         let parts = [&self.subdirectory, app].map(|part| part.trim_matches('/'));
-        parts
-            .iter()
-            .filter(|part| !part.is_empty())
-            .for_each(|part| directory.push(part));
+        parts.iter().filter(|part| !part.is_empty()).for_each(|part| directory.push(part));
         directory
     }
 

@@ -6,11 +6,7 @@ use proptest::prelude::*;
 use tidegate::settings::duration::{format, parse};
 
 fn check(text: &str, nanos: impl Into<Option<u64>>) {
-    assert_eq!(
-        parse(text),
-        nanos.into().map(Duration::from_nanos),
-        "{text:?}"
-    );
+    assert_eq!(parse(text), nanos.into().map(Duration::from_nanos), "{text:?}");
 }
 
 #[test]

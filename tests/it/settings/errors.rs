@@ -50,10 +50,7 @@ fn what_would_weaken_safety_or_change_counts_is_refused() {
         let found = errors(&[word]);
         assert_eq!(found.len(), 1, "{word}");
         let (name, _) = word.split_once('=').unwrap();
-        assert!(
-            found[0].starts_with(name) && found[0].contains("not supported yet"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with(name) && found[0].contains("not supported yet"), "{found:?}");
     }
     for word in [
         "REDIS_TLS=F",
@@ -71,11 +68,7 @@ fn what_is_not_used_is_a_warning_if_it_asks_for_something() {
     let warnings = |word: &str| read(&[word]).unwrap().warnings;
     let statsd = "STATSD_HOST is set but not used yet: Metrics are served to Prometheus only";
     assert_eq!(warnings("STATSD_HOST=statsd.local"), [statsd]);
-    for word in [
-        "LOCAL_CACHE_SIZE_IN_BYTES=1000000",
-        "TRACING_ENABLED=true",
-        "USE_STATSD=true",
-    ] {
+    for word in ["LOCAL_CACHE_SIZE_IN_BYTES=1000000", "TRACING_ENABLED=true", "USE_STATSD=true"] {
         assert_eq!(warnings(word).len(), 1, "{word}");
     }
     for word in [
@@ -122,33 +115,18 @@ fn values_that_cannot_be_used() {
 #[test]
 fn redis_urls_that_cannot_be_used_are_not_shown() {
     for (url, allowed) in [
-        (
-            "rediss://me:hunter2@redis",
-            "TLS to Redis is not supported yet",
-        ),
-        (
-            "a:1,hunter2:2",
-            "Redis Cluster and Sentinel are not supported yet",
-        ),
-        ("redis://me:hunter2@redis/x", "a database number"),
-        ("redis://me:hunter2%zz@redis", "%-escapes"),
-        ("redis://me:hunter2@redis?db=1", "without ? and #"),
-        ("http://hunter2@redis", "redis://"),
-        ("hunter2:0", "host:port"),
-        ("redis://:hunter2@", "host:port"),
+        ("rediss://me:hunter2@redis", "TLS to Redis is not supported yet"),
+        ("a:1,hunter2:2", "expected `host:port`"),
+        ("redis://me:hunter2@redis/x", "host:port[/db]"),
+        ("http://hunter2@redis", "`redis://`"),
+        ("hunter2:port", "expected `host:port`"),
+        ("redis://:hunter2@", "expected `host:port`"),
     ] {
         let found = errors(&[&format!("REDIS_URL={url}"), "REDIS_AUTH=hunter2"]);
         assert_eq!(found.len(), 1, "{url}: {found:?}");
         assert!(found[0].contains(allowed), "{found:?}");
         assert!(!found[0].contains("hunter2"), "{found:?}");
     }
-    let unix = errors(&["REDIS_URL=redis://x", "REDIS_SOCKET_TYPE=unix"]);
-    assert!(
-        unix[0].ends_with("a path, as REDIS_SOCKET_TYPE is unix"),
-        "{unix:?}"
-    );
-    let tcp = errors(&["REDIS_URL=/run/redis.sock", "REDIS_SOCKET_TYPE=tcp"]);
-    assert!(tcp[0].contains("as REDIS_SOCKET_TYPE is tcp"), "{tcp:?}");
 }
 
 #[test]
@@ -162,18 +140,12 @@ fn secrets_are_not_shown() {
         let mut environment = secrets.to_vec();
         environment.push(auth);
         let shown = format!("{:?}", read(&environment).unwrap());
-        assert!(
-            shown.contains("[redacted]") && !shown.contains("hunter2"),
-            "{shown}"
-        );
+        assert!(shown.contains("[redacted]") && !shown.contains("hunter2"), "{shown}");
     }
 }
 
 #[test]
 fn a_long_value_is_cut() {
     let found = errors(&[&format!("PORT={}", "é".repeat(5000))]);
-    assert!(
-        found[0].len() < 400 && found[0].contains("and more"),
-        "{found:?}"
-    );
+    assert!(found[0].len() < 400 && found[0].contains("and more"), "{found:?}");
 }

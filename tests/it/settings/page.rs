@@ -78,11 +78,7 @@ fn page() -> String {
             default => format!("`{default}`"),
         };
         match used {
-            true => writeln!(
-                page,
-                "| `{name}` | {default} | {} | {help} |",
-                variable.allowed
-            ),
+            true => writeln!(page, "| `{name}` | {default} | {} | {help} |", variable.allowed),
             false => writeln!(page, "| `{name}` | {help} |"),
         }
         .unwrap();
@@ -97,11 +93,7 @@ fn the_page_is_what_the_declarations_say() {
     if env::var_os("WRITE_DOCS").is_some() {
         fs::write(&path, page()).unwrap();
     }
-    assert_eq!(
-        fs::read_to_string(path).unwrap(),
-        page(),
-        "write it anew with WRITE_DOCS=1"
-    );
+    assert_eq!(fs::read_to_string(path).unwrap(), page(), "write it anew with WRITE_DOCS=1");
 }
 
 #[test]
@@ -125,9 +117,6 @@ fn no_variable_of_the_reference_is_unknown() {
     let names: Vec<&str> = REFERENCE.split_whitespace().collect();
     assert_eq!(names.len(), 114);
     for name in names {
-        assert!(
-            reference.iter().any(|variable| variable.name == name),
-            "{name}"
-        );
+        assert!(reference.iter().any(|variable| variable.name == name), "{name}");
     }
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use tidegate::settings::{Address, Backend, Endpoint, KeyFormat, LogFormat, Redis, Settings};
+use tidegate::limiter::KeyFormat;
+use tidegate::server::{Address, Endpoint};
+use tidegate::settings::{Settings, Store};
+use tidegate::store::redis::{RedisConfig, SocketType};
+use tidegate::store::secret::Secret;
+use tidegate::telemetry::logs::Format;
 
 use super::{errors, read};
 
@@ -11,21 +16,18 @@ fn good(environment: &[&str]) -> Settings {
 }
 
 fn address(host: &str, port: u16) -> Address {
-    Address {
-        host: host.to_owned(),
-        port,
-    }
+    Address { host: host.to_owned(), port }
 }
 
-fn redis(environment: &[&str]) -> Redis {
-    match good(environment).store.backend {
-        Backend::Redis(redis) => redis,
+fn redis(environment: &[&str]) -> RedisConfig {
+    match good(environment).store {
+        Store::Redis(redis) => redis,
         memory => panic!("{environment:?}: {memory:?}"),
     }
 }
 
 fn in_memory(environment: &[&str]) -> bool {
-    matches!(good(environment).store.backend, Backend::Memory { .. })
+    matches!(good(environment).store, Store::Memory { .. })
 }
 
 #[test]
@@ -33,29 +35,15 @@ fn an_empty_environment_is_good() {
     let settings = good(&[]);
     assert_eq!(settings.http, address("0.0.0.0", 8080));
     assert_eq!(settings.debug, address("0.0.0.0", 6070));
-    assert_eq!(
-        settings.grpc.listen,
-        Endpoint::Tcp(address("0.0.0.0", 8081))
-    );
-    assert_eq!(
-        settings.grpc.max_connection_age,
-        Some(Duration::from_secs(86_400))
-    );
+    assert_eq!(settings.grpc.listen, Endpoint::Tcp(address("0.0.0.0", 8081)));
+    assert_eq!(settings.grpc.max_connection_age, Some(Duration::from_secs(86_400)));
     assert_eq!(settings.prometheus, None);
     assert_eq!(settings.log.level, tracing::Level::INFO);
-    assert_eq!(
-        settings.rules.files.root.to_str(),
-        Some("/srv/runtime_data/current")
-    );
+    assert_eq!(settings.rules.files.root.to_str(), Some("/srv/runtime_data/current"));
     assert!(settings.rules.files.watch_root);
-    assert_eq!(
-        settings.store.backend,
-        Backend::Memory {
-            max_counters: 1_000_000
-        }
-    );
+    assert_eq!(settings.store, Store::Memory { max_counters: 1_000_000 });
     assert_eq!(settings.limiter.near_limit_ratio, 0.8);
-    assert_eq!(settings.limiter.key_format, KeyFormat::Tidegate);
+    assert_eq!(settings.limiter.keys.format, KeyFormat::Tidegate);
     assert_eq!(settings.answer.headers, None);
     assert_eq!(settings.bounds.max_message_bytes, 4_194_304);
     assert_eq!(settings.shutdown.grace, Duration::from_secs(30));
@@ -110,16 +98,10 @@ fn whole_numbers_follow_go() {
 #[test]
 fn booleans_follow_go() {
     for text in ["1", "t", "T", "TRUE", "true", "True"] {
-        assert!(
-            good(&[&format!("SHADOW_MODE={text}")]).limiter.shadow_mode,
-            "{text}"
-        );
+        assert!(good(&[&format!("SHADOW_MODE={text}")]).limiter.shadow_mode, "{text}");
     }
     for text in ["0", "f", "F", "FALSE", "false", "False"] {
-        assert!(
-            !good(&[&format!("SHADOW_MODE={text}")]).limiter.shadow_mode,
-            "{text}"
-        );
+        assert!(!good(&[&format!("SHADOW_MODE={text}")]).limiter.shadow_mode, "{text}");
     }
     for text in ["yes", "on", "tRUE", " true", "2"] {
         assert_eq!(errors(&[&format!("SHADOW_MODE={text}")]).len(), 1, "{text}");
@@ -146,18 +128,9 @@ fn empty_values_count_as_unset_with_a_warning_except_text() {
     assert_eq!(settings.rules.files.app_directory, "");
     assert_eq!(settings.shutdown.drain_delay, Duration::from_secs(3));
     let default = "is set but empty: its default is used";
-    let expected = [
-        "PORT",
-        "LOG_LEVEL",
-        "BACKEND_TYPE",
-        "SHADOW_MODE",
-        "LIMIT_RESET_HEADER",
-    ];
+    let expected = ["PORT", "LOG_LEVEL", "BACKEND_TYPE", "SHADOW_MODE", "LIMIT_RESET_HEADER"];
     for name in expected {
-        assert!(
-            settings.warnings.contains(&format!("{name} {default}")),
-            "{name}"
-        );
+        assert!(settings.warnings.contains(&format!("{name} {default}")), "{name}");
     }
     let url = "REDIS_URL is set but empty: it counts as unset".to_owned();
     assert!(settings.warnings.contains(&url));
@@ -178,10 +151,7 @@ fn listeners() {
     assert_eq!(settings.http.to_string(), "[::]:8080");
     assert_eq!(settings.grpc.listen, Endpoint::Tcp(address("::1", 8081)));
     assert_eq!(settings.grpc.max_connection_age, None);
-    assert_eq!(
-        settings.grpc.max_connection_age_grace,
-        Some(Duration::from_secs(5400))
-    );
+    assert_eq!(settings.grpc.max_connection_age_grace, Some(Duration::from_secs(5400)));
     let prometheus = settings.prometheus.unwrap();
     assert_eq!(
         (prometheus.address, prometheus.path.as_str()),
@@ -198,14 +168,8 @@ fn listeners_share_no_port_unless_hosts_differ() {
         errors(&["PORT=7000", "GRPC_PORT=7000"]),
         ["GRPC_PORT: found the port of PORT, 7000; allowed: a port of its own"]
     );
-    assert_eq!(
-        errors(&["USE_PROMETHEUS=1", "PROMETHEUS_ADDR=127.0.0.1:8080"]).len(),
-        1
-    );
-    assert_eq!(
-        errors(&[host, "PORT=7000", "DEBUG_HOST=::", "DEBUG_PORT=7000"]).len(),
-        1
-    );
+    assert_eq!(errors(&["USE_PROMETHEUS=1", "PROMETHEUS_ADDR=127.0.0.1:8080"]).len(), 1);
+    assert_eq!(errors(&[host, "PORT=7000", "DEBUG_HOST=::", "DEBUG_PORT=7000"]).len(), 1);
     good(&[host, "PORT=7000", "DEBUG_HOST=127.0.0.2", "DEBUG_PORT=7000"]);
     good(&["PORT=0", "DEBUG_PORT=0", "GRPC_PORT=0"]);
     good(&["PROMETHEUS_ADDR=:8080"]); // it is not used
@@ -217,20 +181,11 @@ fn the_store_is_redis_if_there_is_a_url() {
     assert!(in_memory(&[]));
     assert!(in_memory(&["REDIS_URL="]));
     assert!(in_memory(&["REDIS_SOCKET_TYPE=tcp", "REDIS_AUTH=x"]));
-    assert!(in_memory(&[
-        "REDIS_URL=localhost:6379",
-        "BACKEND_TYPE=memory"
-    ]));
-    assert!(in_memory(&[
-        "REDIS_URL=rediss://unusable",
-        "BACKEND_TYPE=memory"
-    ]));
+    assert!(in_memory(&["REDIS_URL=localhost:6379", "BACKEND_TYPE=memory"]));
+    assert!(in_memory(&["REDIS_URL=rediss://unusable", "BACKEND_TYPE=memory"]));
     assert!(!in_memory(&["REDIS_URL=localhost:6379"]));
     assert!(!in_memory(&["REDIS_URL=localhost:6379", "BACKEND_TYPE="]));
-    assert!(!in_memory(&[
-        "REDIS_URL=localhost:6379",
-        "BACKEND_TYPE=redis"
-    ]));
+    assert!(!in_memory(&["REDIS_URL=localhost:6379", "BACKEND_TYPE=redis"]));
     assert_eq!(
         errors(&["BACKEND_TYPE=redis"]),
         ["REDIS_URL: found nothing; allowed: an address, as BACKEND_TYPE is redis"]
@@ -238,64 +193,30 @@ fn the_store_is_redis_if_there_is_a_url() {
 }
 
 #[test]
-fn where_redis_is() {
-    let check = |url: &str, expected: Endpoint| {
-        assert_eq!(
-            redis(&[&format!("REDIS_URL={url}")]).endpoint,
-            expected,
-            "{url}"
-        );
+fn where_redis_is_and_who_asks() {
+    let check = |environment: &[&str], url: &str, socket_type, auth: Option<&str>| {
+        let auth = auth.map(Secret::new);
+        let mut expected = RedisConfig::new(url, socket_type, auth.as_ref()).unwrap();
+        expected.timeout = Duration::from_millis(200);
+        expected.connect_timeout = Duration::from_secs(10);
+        expected.expiration_jitter_max_secs = 300;
+        assert_eq!(redis(environment), expected, "{environment:?}");
     };
-    let tcp = |host: &str, port| Endpoint::Tcp(address(host, port));
-    check("redis:6379", tcp("redis", 6379));
-    check("redis", tcp("redis", 6379));
-    check("[::1]:7000", tcp("::1", 7000));
-    check("[::1]", tcp("::1", 6379));
-    check("redis://10.0.0.1", tcp("10.0.0.1", 6379));
-    check("redis://10.0.0.1:7000/", tcp("10.0.0.1", 7000));
-    check("redis://u:p@cache.local:7000/3", tcp("cache.local", 7000));
-    check(
-        "/var/run/redis.sock",
-        Endpoint::Unix("/var/run/redis.sock".into()),
-    );
-    let relative = redis(&["REDIS_URL=redis.sock", "REDIS_SOCKET_TYPE=unix"]).endpoint;
-    assert_eq!(relative, Endpoint::Unix("redis.sock".into()));
-}
-
-#[test]
-fn credentials_of_redis() {
-    let check = |environment: &[&str], user: Option<&str>, password: Option<&str>| {
-        let redis = redis(environment);
-        assert_eq!(redis.user.as_deref(), user, "{environment:?}");
-        let found = redis.password.as_ref().map(|password| password.expose());
-        assert_eq!(found, password, "{environment:?}");
-    };
-    let url = "REDIS_URL=redis:6379";
-    check(&[url], None, None);
-    check(&[url, "REDIS_AUTH="], None, None);
-    check(&[url, "REDIS_AUTH=pw"], None, Some("pw"));
-    check(&[url, "REDIS_AUTH=me:pw:2"], Some("me"), Some("pw:2"));
-    check(&[url, "REDIS_AUTH=:pw"], None, Some("pw"));
-    check(&["REDIS_URL=redis://:p%40w%25@redis"], None, Some("p@w%"));
-    check(&["REDIS_URL=redis://me:p@w@redis"], Some("me"), Some("p@w"));
-    check(&["REDIS_URL=redis://me@redis"], None, None);
-    check(
-        &["REDIS_URL=redis://me:pw@redis", "REDIS_AUTH=you:other"],
-        Some("you"),
-        Some("other"),
-    );
-    assert_eq!(redis(&["REDIS_URL=redis://me:pw@redis/7"]).database, 7);
+    use SocketType::{Tcp, Unix};
+    check(&["REDIS_URL=redis:6379"], "redis:6379", Tcp, None);
+    check(&["REDIS_URL=/run/redis.sock"], "/run/redis.sock", Unix, None);
+    check(&["REDIS_URL=redis.sock", "REDIS_SOCKET_TYPE=unix"], "redis.sock", Unix, None);
+    check(&["REDIS_URL=redis://me:pw@redis/7"], "redis://me:pw@redis/7", Tcp, None);
+    check(&["REDIS_URL=redis", "REDIS_AUTH="], "redis", Tcp, None);
+    check(&["REDIS_URL=redis", "REDIS_AUTH=me:pw:2"], "redis", Tcp, Some("me:pw:2"));
 }
 
 #[test]
 fn times_of_redis() {
     let url = "REDIS_URL=redis:6379";
-    let jitter = |text: &str| redis(&[url, text]).expiration_jitter.as_secs();
-    assert_eq!(
-        redis(&[url, "REDIS_TIMEOUT=1.5s"]).connect_timeout,
-        Duration::from_millis(1500)
-    );
-    assert_eq!(redis(&[url]).expiration_jitter.as_secs(), 300);
+    let jitter = |text: &str| redis(&[url, text]).expiration_jitter_max_secs;
+    assert_eq!(redis(&[url, "REDIS_TIMEOUT=1.5s"]).connect_timeout, Duration::from_millis(1500));
+    assert_eq!(redis(&[url]).expiration_jitter_max_secs, 300);
     assert_eq!(jitter("EXPIRATION_JITTER_MAX_SECONDS=0"), 0);
     assert_eq!(jitter("EXPIRATION_JITTER_MAX_SECONDS=-5"), 0);
     assert_eq!(jitter("EXPIRATION_JITTER_MAX_SECONDS=60"), 60);
@@ -314,10 +235,10 @@ fn answers_and_log() {
     assert_eq!(headers.limit, "X-Limit");
     assert_eq!(headers.remaining, "RateLimit-Remaining");
     assert_eq!(settings.log.level, tracing::Level::WARN);
-    assert_eq!(settings.log.format, LogFormat::Json);
-    assert_eq!(settings.limiter.key_format, KeyFormat::Envoyproxy);
+    assert_eq!(settings.log.format, Format::Json);
+    assert_eq!(settings.limiter.keys.format, KeyFormat::Envoyproxy);
     assert_eq!(good(&["LOG_LEVEL=panic"]).log.level, tracing::Level::ERROR);
-    assert_eq!(good(&["LOG_FORMAT=logfmt"]).log.format, LogFormat::Text);
+    assert_eq!(good(&["LOG_FORMAT=logfmt"]).log.format, Format::Text);
 }
 
 #[test]

@@ -68,15 +68,7 @@ fn with_watch_root_keys_begin_with_the_app_directory() {
         o.ignore_dot_files = true;
     };
     // A flat file and a sibling directory count: their keys begin with `config.` too.
-    check(
-        change,
-        &[
-            "config.d/g.yaml",
-            "config.yaml",
-            "config/a.yaml",
-            "config/deep/b.yaml",
-        ],
-    );
+    check(change, &["config.d/g.yaml", "config.yaml", "config/a.yaml", "config/deep/b.yaml"]);
 }
 
 #[test]
@@ -121,17 +113,10 @@ fn links_to_files_are_read_and_links_to_directories_are_not_entered() {
     let elsewhere = tempdir().unwrap();
     write(elsewhere.path(), "real.yaml", "linked");
     symlink(elsewhere.path(), root.path().join("directory")).unwrap();
-    symlink(
-        elsewhere.path().join("real.yaml"),
-        root.path().join("file.yaml"),
-    )
-    .unwrap();
+    symlink(elsewhere.path().join("real.yaml"), root.path().join("file.yaml")).unwrap();
     let set = read(options(root.path())).unwrap();
     assert_eq!(shown(&set), ["file.yaml=linked"]);
-    assert_eq!(
-        set.warnings,
-        ["directory is a link to a directory: it is skipped"]
-    );
+    assert_eq!(set.warnings, ["directory is a link to a directory: it is skipped"]);
 }
 
 #[test]
@@ -151,13 +136,7 @@ fn what_is_no_file_is_skipped_without_blocking() {
     let root = tempdir().unwrap();
     let at = |name: &str| root.path().join(name);
     write(root.path(), "a.yaml", "a");
-    assert!(
-        Command::new("mkfifo")
-            .arg(at("fifo.yaml"))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(at("fifo.yaml")).status().unwrap().success());
     let _socket = UnixListener::bind(at("socket.yaml")).unwrap();
     symlink("/dev/zero", at("device.yaml")).unwrap();
     symlink("missing", at("dangling.yaml")).unwrap();
@@ -184,15 +163,9 @@ fn a_file_that_is_too_large_is_refused() {
     let mut options = options(root.path());
     options.max_file_bytes = 16 * 1024 * 1024;
     let error = read(options.clone()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "big.yaml has 20971520 bytes; the maximum is 16777216"
-    );
+    assert_eq!(error.to_string(), "big.yaml has 20971520 bytes; the maximum is 16777216");
     file.set_len(16 * 1024 * 1024).unwrap();
-    assert_eq!(
-        read(options).unwrap().files[0].bytes.len(),
-        16 * 1024 * 1024
-    );
+    assert_eq!(read(options).unwrap().files[0].bytes.len(), 16 * 1024 * 1024);
 }
 
 #[test]
@@ -206,11 +179,7 @@ fn too_many_files_are_refused() {
     assert_eq!(read(options.clone()).unwrap().files.len(), 11);
     options.max_files = 10;
     let directory = root.path().to_owned();
-    let expected = SourceError::TooMany {
-        what: "rule files",
-        directory,
-        max: 10,
-    };
+    let expected = SourceError::TooMany { what: "rule files", directory, max: 10 };
     assert_eq!(read(options).unwrap_err(), expected);
 }
 
@@ -220,10 +189,7 @@ fn an_empty_directory_is_a_set_with_a_warning() {
     let set = read(options(root.path())).unwrap();
     assert!(set.files.is_empty());
     let place = root.path().display();
-    assert_eq!(
-        set.warnings,
-        [format!("there are no rule files in {place}")]
-    );
+    assert_eq!(set.warnings, [format!("there are no rule files in {place}")]);
     let mut options = options(root.path());
     options.watch_root = true;
     options.app_directory = "config".to_owned();
@@ -235,10 +201,7 @@ fn an_empty_directory_is_a_set_with_a_warning() {
 fn a_missing_directory_is_an_error() {
     let root = tempdir().unwrap();
     let missing = root.path().join("missing");
-    assert_eq!(
-        read(options(&missing)).unwrap_err(),
-        SourceError::Missing(missing)
-    );
+    assert_eq!(read(options(&missing)).unwrap_err(), SourceError::Missing(missing));
 }
 
 #[test]

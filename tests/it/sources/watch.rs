@@ -36,19 +36,13 @@ fn follow(source: FileSource) -> Watched {
     let cancel = CancellationToken::new();
     let on_set = move |set| drop(sender.send(set));
     let task = tokio::spawn(source.watch(Arc::clone(&reload_now), cancel.clone(), on_set));
-    Watched {
-        sets,
-        reload_now,
-        cancel,
-        task,
-    }
+    Watched { sets, reload_now, cancel, task }
 }
 
 impl Watched {
     async fn next(&mut self) -> Result<FileSet, SourceError> {
         let set = timeout(Duration::from_secs(20), self.sets.recv()).await;
-        set.expect("nothing was delivered")
-            .expect("the watch has ended")
+        set.expect("nothing was delivered").expect("the watch has ended")
     }
 
     async fn files(&mut self) -> Vec<String> {
@@ -201,10 +195,7 @@ async fn a_lost_directory_is_one_error_and_its_return_one_set() {
     let mut watched = watch(options(&rules));
     let away = root.path().join("away");
     fs::rename(&rules, &away).unwrap();
-    assert_eq!(
-        watched.next().await,
-        Err(SourceError::Missing(rules.clone()))
-    );
+    assert_eq!(watched.next().await, Err(SourceError::Missing(rules.clone())));
     watched.nothing().await;
     fs::rename(&away, &rules).unwrap();
     assert_eq!(watched.files().await, ["a.yaml=one"]);
@@ -216,16 +207,10 @@ async fn an_emptied_directory_is_one_error() {
     let root = directory();
     let mut watched = watch(options(root.path()));
     fs::remove_file(root.path().join("a.yaml")).unwrap();
-    assert_eq!(
-        watched.next().await,
-        Err(SourceError::Emptied(root.path().to_owned()))
-    );
+    assert_eq!(watched.next().await, Err(SourceError::Emptied(root.path().to_owned())));
     watched.nothing().await;
     watched.reload_now.notify_one();
-    assert_eq!(
-        watched.next().await,
-        Err(SourceError::Emptied(root.path().to_owned()))
-    );
+    assert_eq!(watched.next().await, Err(SourceError::Emptied(root.path().to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,11 +239,7 @@ async fn a_file_that_grows_too_large_is_an_error_until_it_shrinks() {
     options.max_file_bytes = 5;
     let mut watched = watch(options);
     write(root.path(), "a.yaml", "123456");
-    let too_large = SourceError::TooLarge {
-        name: "a.yaml".to_owned(),
-        size: 6,
-        max: 5,
-    };
+    let too_large = SourceError::TooLarge { name: "a.yaml".to_owned(), size: 6, max: 5 };
     assert_eq!(watched.next().await, Err(too_large));
     write(root.path(), "a.yaml", "one");
     assert_eq!(watched.files().await, ["a.yaml=one"]);
