@@ -2,14 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use envoy_types::pb::google::protobuf::UInt64Value;
 use tidegate::wire::pb::grpc::health::v1::HealthCheckRequest;
 use tidegate::wire::pb::grpc::health::v1::health_check_response::ServingStatus;
 use tidegate::wire::pb::tidegate::health::v1::health_service_client::HealthServiceClient;
 use tidegate::wire::pb::tidegate::health::v1::{
     ComponentStatus, GetHealthRequest, OverallStatus, WatchHealthRequest,
 };
+use tokio::task::JoinSet;
 
 use super::RULES;
 use crate::support::clients::{Client, descriptor, get, request, within};
@@ -197,6 +201,42 @@ async fn a_call_under_way_is_answered_before_the_end() {
     });
     assert_eq!(within(hit).await.unwrap(), Code::Ok);
     assert_eq!(tidegate.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hit_that_was_counted_before_the_end_was_answered() {
+    const LIMIT: u64 = 1_000_000;
+    let redis = RedisServer::start();
+    let rules = RULES.replace("requests_per_unit: 2", &format!("requests_per_unit: {LIMIT}"));
+    let setup = || {
+        Tidegate::with_rules(&rules)
+            .redis(&redis)
+            .env("TIDEGATE_STORE_TIMEOUT", "20s")
+            .env("TIDEGATE_DRAIN_DELAY", "0")
+    };
+    let mut tidegate = setup().start();
+    let client = Client::connect(tidegate.grpc()).await;
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let (client, answered) = (client.clone(), Arc::clone(&answered));
+        callers.spawn(async move {
+            while client.hit("user", "alice").await.is_ok() {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    eventually("calls flow", || (answered.load(Ordering::Relaxed) > 500).then_some(()));
+    tidegate.terminate();
+    within(callers.join_all()).await;
+    assert_eq!(tidegate.wait().code(), Some(0));
+
+    let next = setup().start();
+    let mut look = descriptor(&[("user", "alice")]);
+    look.hits_addend = Some(UInt64Value { value: 0 });
+    let look = Client::connect(next.grpc()).await.ask(request("shop", [look])).await.unwrap();
+    let counted = LIMIT - u64::from(look.statuses[0].limit_remaining);
+    assert_eq!(counted, answered.load(Ordering::Relaxed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
