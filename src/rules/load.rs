@@ -103,8 +103,8 @@ impl Loader {
 
     fn document(&mut self, document: &yaml::Document<'_>) {
         if let Some(at) = document.rest {
-            let found = "a second document begins".to_owned();
-            self.report.warn(Spot { at, path: "" }, found, "it is ignored with all that follows");
+            let found = "text after the first document".to_owned();
+            self.report.warn(Spot { at, path: "" }, found, "it is ignored");
         }
         let Some(root) = document.root.as_ref().filter(|root| !is_null(root)) else {
             let found = "domain is missing: nothing is there".to_owned();

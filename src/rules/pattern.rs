@@ -51,6 +51,23 @@ impl Pattern {
 mod tests {
     use super::Pattern;
 
+    /// What a pattern means, said as simply as possible.
+    fn naive(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|skip| naive(rest, &text[skip..])),
+            Some((byte, rest)) => text.first() == Some(byte) && naive(rest, &text[1..]),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn agrees_with_the_naive_matcher(pattern in "[ab*]{0,6}[*][ab*]{0,3}", text in "[ab]{0,10}") {
+            let found = Pattern::new(&pattern).matches(text.as_bytes());
+            assert_eq!(found, naive(pattern.as_bytes(), text.as_bytes()), "{pattern} on {text}");
+        }
+    }
+
     fn check(pattern: &str, text: &str, expected: bool) {
         assert_eq!(Pattern::new(pattern).matches(text.as_bytes()), expected, "{pattern} on {text}");
     }

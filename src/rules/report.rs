@@ -13,6 +13,9 @@ const QUOTED: usize = 60;
 /// How much of a path a problem shows, in characters.
 const LONGEST_PATH: usize = 500;
 
+/// How many typing errors a name may have to be recognised.
+const MAX_DISTANCE: usize = 2;
+
 /// Stands for a value that is wrong and has been reported, so that what depends on it
 /// keeps quiet.
 #[derive(Clone, Copy, Debug)]
@@ -122,9 +125,10 @@ fn cut(text: &str, longest: usize) -> String {
 /// The one of `names` that was probably meant by `text`.
 pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     let text: Vec<char> = text.to_lowercase().replace('-', "_").chars().take(QUOTED).collect();
-    let distances = names.iter().map(|name| (distance(&text, name), *name));
+    let similar = names.iter().filter(|name| name.len().abs_diff(text.len()) <= MAX_DISTANCE);
+    let distances = similar.map(|name| (distance(&text, name), *name));
     let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance * 2 < name.len().min(6)).then_some(name)
+    (distance <= MAX_DISTANCE && distance * 2 < name.len()).then_some(name)
 }
 
 /// How many characters must be added, removed, changed or swapped with their neighbour

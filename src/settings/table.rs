@@ -124,7 +124,7 @@ fn rule_files(r: &mut Reader<'_>) -> files::Options {
         ),
         max_file_bytes: r.within(
             "TIDEGATE_RULES_MAX_FILE_BYTES",
-            16 * MIB as u64,
+            8 * MIB as u64,
             1..=1024 * MIB as u64,
             "The largest rule file that is read.",
         ),

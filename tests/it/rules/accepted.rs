@@ -305,9 +305,11 @@ fn metadata_holds_anything() {
 
 #[test]
 fn a_second_document_is_ignored_with_a_warning() {
-    let ignored = "a second document begins; it is ignored with all that follows";
+    let ignored = "text after the first document; it is ignored";
     let text = "domain: shop\n---\ndomain: [\n@";
     check_warnings(text, &[&format!("rules.yaml:2:1: {ignored}")]);
+    check_warnings("{domain: shop} more\n", &[&format!("rules.yaml:1:16: {ignored}")]);
+    check_warnings("domain: shop\n...\n@", &[&format!("rules.yaml:3:1: {ignored}")]);
     check_warnings("---\ndomain: shop\n...\n", &[]);
     check_warnings("%YAML 1.1\n---\ndomain: shop\n...\n# end\n", &[]);
 }

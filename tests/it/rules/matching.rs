@@ -14,8 +14,7 @@ fn check(ruleset: &Ruleset, entries: &[&str], expected: Option<&str>) {
     assert_eq!(found, expected.map(|path| format!("shop.{path}")).as_deref(), "{entries:?}");
 }
 
-/// The ruleset of a list of descriptors, each `key value` and children below it. All
-/// bear a limit, unless marked with a `!`.
+/// The ruleset of a list of descriptors in YAML, in which `LIMIT` stands for any limit.
 fn rules(descriptors: &str) -> Ruleset {
     let text = descriptors.replace("LIMIT", "rate_limit: {unit: day}");
     loaded(&format!("domain: shop\ndescriptors:\n{text}")).ruleset
