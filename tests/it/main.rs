@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod conformance;
+mod envoy;
 mod house;
 mod model;
+mod process;
 mod rules;
 mod settings;
 mod sources;

@@ -1,4 +1,7 @@
 //! What tests lean on.
 
+pub(crate) mod clients;
+pub(crate) mod envoy;
+pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod stores;

@@ -1,0 +1,7 @@
+//! A real Envoy limits real requests through Tidegate and a real Redis.
+
+mod example;
+mod limits;
+mod reload;
+mod rolling;
+mod together;
