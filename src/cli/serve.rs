@@ -54,7 +54,10 @@ fn listen_to_signals() -> anyhow::Result<Signals> {
             let shutdown = &told.shutdown;
             let is_second = shutdown.drain.is_cancelled();
             tokio::select! {
-                _ = hangup.recv() => told.reload.notify_one(),
+                _ = hangup.recv() => {
+                    told.reload.notify_one();
+                    continue;
+                }
                 _ = terminate.recv() => shutdown.drain.cancel(),
                 _ = interrupt.recv() => {
                     shutdown.drain.cancel();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -114,16 +114,16 @@ fn jittered(age: Duration) -> Duration {
     age.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
-/// Our services say OUT_OF_RANGE only for a message over the maximum. That is an invalid
-/// argument, and the caller should learn which bound it passed.
+/// A message over the maximum is an invalid argument, and the caller should learn which
+/// bound it passed; the transport has its own words for it.
 fn too_large_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body> + Clone {
     let reason = format!(
         "the message is larger than the maximum of {max} bytes (TIDEGATE_MAX_MESSAGE_BYTES)"
     );
     let reason = HeaderValue::from_str(&reason.replace(' ', "%20")).ok();
     move |mut response| {
-        let headers = response.headers_mut();
-        if headers.get("grpc-status").is_some_and(|status| status == "11") {
+        if is_too_large(response.headers()) {
+            let headers = response.headers_mut();
             headers.insert("grpc-status", HeaderValue::from_static("3"));
             if let Some(reason) = reason.clone() {
                 headers.insert("grpc-message", reason);
@@ -131,4 +131,14 @@ fn too_large_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body>
         }
         response
     }
+}
+
+/// OUT_OF_RANGE is said for nothing else. RESOURCE_EXHAUSTED is also our word for a full
+/// store, so that the text must tell.
+fn is_too_large(headers: &HeaderMap) -> bool {
+    let says = |name, text: &str| {
+        headers.get(name).is_some_and(|v| v.as_bytes().starts_with(text.as_bytes()))
+    };
+    says("grpc-status", "11")
+        || (says("grpc-status", "8") && says("grpc-message", "Error%20decompressing"))
 }

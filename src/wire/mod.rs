@@ -11,10 +11,10 @@ mod metadata;
 mod request;
 mod response;
 
-pub use codec::Codec;
+pub use codec::{Codec, StrictDecoder};
 pub use failure::Failure;
 pub use health::{report, report_json};
-pub use request::{Bounds, request};
+pub use request::{Bounds, RequestError, request};
 pub use response::{HeaderNames, Layout, response};
 
 /// The generated types.
