@@ -144,10 +144,17 @@ async fn load(
         }
         set => core.reloader.apply(set),
     }
-    let (reloader, reload) = (core.reloader.clone(), Arc::clone(reload));
+    let reloader = core.reloader.clone();
+    // Compiling many rules takes a while, and must not hold up requests.
+    let apply = move |set| {
+        let reloader = reloader.clone();
+        let applied = tokio::task::spawn_blocking(move || reloader.apply(set));
+        async move { drop(applied.await) }
+    };
+    let reload = Arc::clone(reload);
     // The tasks end with the set that holds them.
     let never = CancellationToken::new();
-    tasks.spawn(source.watch(reload, never, move |set| reloader.apply(set)));
+    tasks.spawn(source.watch(reload, never, apply));
     Ok(())
 }
 

@@ -59,11 +59,12 @@ fn warn(warnings: &[Problem]) {
 /// One file, or all files below a directory as a server would read them.
 fn read(path: &Path) -> anyhow::Result<Vec<SourceFile>> {
     let metadata = path.metadata().with_context(|| format!("cannot read {}", path.display()))?;
-    if !metadata.is_dir() {
+    if metadata.is_file() {
         let bytes =
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         return Ok(vec![SourceFile { name: path.display().to_string(), bytes }]);
     }
+    anyhow::ensure!(metadata.is_dir(), "{} is neither a file nor a directory", path.display());
     let defaults = Settings::from_lookup(&|_| None, &[])?.rules.files;
     let options = files::Options {
         root: path.to_owned(),

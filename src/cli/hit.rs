@@ -13,6 +13,7 @@ use tidegate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::{
 };
 use tidegate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tonic::Status;
 use tonic::transport::Endpoint;
 
 /// The question.
@@ -98,10 +99,17 @@ async fn ask(hit: &Hit) -> anyhow::Result<RateLimitResponse> {
         .await
         .with_context(|| format!("cannot reach a server at {}", hit.server))?;
     let answer = RateLimitServiceClient::new(channel).should_rate_limit(request(hit)).await;
-    let answer = answer.map_err(|status| {
-        anyhow::anyhow!("no decision: {} ({:?})", status.message(), status.code())
-    })?;
-    Ok(answer.into_inner())
+    Ok(answer.map_err(|status| no_decision(&status, &hit.server))?.into_inner())
+}
+
+/// What the server said; or that the connection to it broke, which has a cause of its own.
+fn no_decision(status: &Status, server: &str) -> anyhow::Error {
+    match std::error::Error::source(status) {
+        None => anyhow::anyhow!("no decision: {} ({:?})", status.message(), status.code()),
+        Some(cause) => anyhow::anyhow!(
+            "no decision: {server} closed the connection, or is no gRPC server ({cause})"
+        ),
+    }
 }
 
 fn request(hit: &Hit) -> RateLimitRequest {

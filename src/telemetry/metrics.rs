@@ -112,6 +112,10 @@ const OVERFLOW: &str = "tidegate_overflow";
 /// How many unknown domains are told apart.
 const MAX_UNKNOWN_DOMAINS: usize = 100;
 
+/// The longest name that a request may give a series; longer ones go to the overflow, so
+/// that requests cannot fill the memory.
+const MAX_NAME_BYTES: usize = 512;
+
 impl Metrics {
     /// Metrics that tell apart at most `max_value_paths` metric paths beyond the rules'
     /// own; what requests bring beyond that goes to one series.
@@ -203,17 +207,25 @@ impl Metrics {
         }
         let mut paths = self.paths.write();
         let full = paths.len() >= self.max_value_paths.saturating_add(rules);
-        let path = if full { format!("{OVERFLOW}.{OVERFLOW}") } else { path.to_owned() };
+        let path = if full || path.len() > MAX_NAME_BYTES {
+            format!("{OVERFLOW}.{OVERFLOW}")
+        } else {
+            path.to_owned()
+        };
         Arc::clone(paths.entry(path).or_default())
     }
 
+    /// The counter of a domain without rules. Domains whose metric names are the same
+    /// share it.
     fn unknown_domain(&self, domain: &str) -> Arc<Counter> {
-        if let Some(counter) = self.unknown_domains.read().get(domain) {
+        let name = metric_name(domain.get(..MAX_NAME_BYTES).unwrap_or(domain));
+        if let Some(counter) = self.unknown_domains.read().get(&name) {
             return Arc::clone(counter);
         }
         let mut domains = self.unknown_domains.write();
-        let domain = if domains.len() >= MAX_UNKNOWN_DOMAINS { OVERFLOW } else { domain };
-        Arc::clone(domains.entry(domain.to_owned()).or_default())
+        let full = domains.len() >= MAX_UNKNOWN_DOMAINS || domain.len() > MAX_NAME_BYTES;
+        let name = if full { OVERFLOW.to_owned() } else { name };
+        Arc::clone(domains.entry(name).or_default())
     }
 
     /// Adds every series to `page`. A path's counters appear once they are not zero.
@@ -234,7 +246,6 @@ impl Metrics {
         let name = "ratelimit_service_config_load_error";
         counter(page, name, "Loads of rules that were refused.", &[], &self.failed_loads);
         for (domain, value) in &*self.unknown_domains.read() {
-            let domain = metric_name(domain);
             let name = format!("ratelimit_service_rate_limit_{domain}_domain_not_found");
             counter(page, &name, "Descriptors of a domain without rules.", &[], value);
         }

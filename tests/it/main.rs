@@ -5,6 +5,7 @@
 mod conformance;
 mod envoy;
 mod house;
+mod metrics;
 mod model;
 mod process;
 mod rules;

@@ -18,25 +18,25 @@ const SETTLE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(550);
 
 impl FileSource {
-    /// Calls `on_set` for every new set of files and for every new error, until `cancel`.
+    /// Calls `on_set` for every new set of files and for every new error, until `cancel`,
+    /// and waits for what it returns before it looks again.
     ///
     /// What was delivered by the last [`FileSource::read`] is not new. A notice on
     /// `reload_now` delivers the files at once, new or not. A set with errors of its own is
     /// the caller's to refuse; this only reads.
-    pub async fn watch(
+    pub async fn watch<F: Future<Output = ()>>(
         self,
         reload_now: Arc<Notify>,
         cancel: CancellationToken,
-        on_set: impl FnMut(Result<FileSet, SourceError>),
+        on_set: impl FnMut(Result<FileSet, SourceError>) -> F,
     ) {
-        // Dropping the loop at any await is fine: deliveries are never awaited.
         cancel.run_until_cancelled_owned(self.run(reload_now, on_set)).await;
     }
 
-    async fn run(
+    async fn run<F: Future<Output = ()>>(
         mut self,
         reload_now: Arc<Notify>,
-        mut on_set: impl FnMut(Result<FileSet, SourceError>),
+        mut on_set: impl FnMut(Result<FileSet, SourceError>) -> F,
     ) {
         loop {
             let set = tokio::select! {
@@ -45,7 +45,7 @@ impl FileSource {
                 () = sleep(self.options.poll_interval) => self.poll().await,
             };
             if let Some(set) = set {
-                on_set(set);
+                on_set(set).await;
             }
         }
     }

@@ -34,7 +34,10 @@ fn follow(source: FileSource) -> Watched {
     let (sender, sets) = mpsc::unbounded_channel();
     let reload_now = Arc::new(Notify::new());
     let cancel = CancellationToken::new();
-    let on_set = move |set| drop(sender.send(set));
+    let on_set = move |set| {
+        drop(sender.send(set));
+        std::future::ready(())
+    };
     let task = tokio::spawn(source.watch(Arc::clone(&reload_now), cancel.clone(), on_set));
     Watched { sets, reload_now, cancel, task }
 }
