@@ -32,10 +32,10 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<ExitCode> {
             warn(&loaded.warnings);
             let ruleset = loaded.ruleset;
             println!(
-                "good: {} files, {} domains, {} limits",
-                files.len(),
-                ruleset.domain_count(),
-                ruleset.rules().len()
+                "good: {}, {}, {}",
+                count(files.len(), "file"),
+                count(ruleset.domain_count(), "domain"),
+                count(ruleset.rules().len(), "limit")
             );
             Ok(ExitCode::SUCCESS)
         }
@@ -44,10 +44,14 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<ExitCode> {
             for error in &errors {
                 eprintln!("error: {error}");
             }
-            eprintln!("bad: {} errors in {} files", errors.len(), files.len());
+            eprintln!("bad: {} in {}", count(errors.len(), "error"), count(files.len(), "file"));
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn warn(warnings: &[Problem]) {
