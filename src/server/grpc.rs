@@ -78,7 +78,7 @@ pub async fn serve<S: Store>(
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(MapResponseLayer::new(too_large_is_invalid(options.max_message_bytes)))
+        .layer(MapResponseLayer::new(unreadable_is_invalid(options.max_message_bytes)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
         .await?;
@@ -114,31 +114,34 @@ fn jittered(age: Duration) -> Duration {
     age.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
-/// A message over the maximum is an invalid argument, and the caller should learn which
-/// bound it passed; the transport has its own words for it.
-fn too_large_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body> + Clone {
-    let reason = format!(
+/// A message that cannot be unpacked is an invalid argument, and one over the maximum
+/// should name the bound it passed. The transport has other codes for both: INTERNAL and
+/// OUT_OF_RANGE, which none of our services says itself, and RESOURCE_EXHAUSTED.
+fn unreadable_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body> + Clone {
+    let too_large = format!(
         "the message is larger than the maximum of {max} bytes (TIDEGATE_MAX_MESSAGE_BYTES)"
     );
-    let reason = HeaderValue::from_str(&reason.replace(' ', "%20")).ok();
+    let too_large = HeaderValue::from_str(&too_large.replace(' ', "%20")).ok();
     move |mut response| {
-        if is_too_large(response.headers()) {
-            let headers = response.headers_mut();
+        let headers = response.headers_mut();
+        let too_large = too_large.clone().filter(|_| is_too_large(headers));
+        if too_large.is_some() || says(headers, "grpc-status", "13") {
             headers.insert("grpc-status", HeaderValue::from_static("3"));
-            if let Some(reason) = reason.clone() {
-                headers.insert("grpc-message", reason);
-            }
+        }
+        if let Some(reason) = too_large {
+            headers.insert("grpc-message", reason);
         }
         response
     }
 }
 
-/// OUT_OF_RANGE is said for nothing else. RESOURCE_EXHAUSTED is also our word for a full
-/// store, so that the text must tell.
+/// RESOURCE_EXHAUSTED is also our word for a full store, so that the text must tell.
 fn is_too_large(headers: &HeaderMap) -> bool {
-    let says = |name, text: &str| {
-        headers.get(name).is_some_and(|v| v.as_bytes().starts_with(text.as_bytes()))
-    };
-    says("grpc-status", "11")
-        || (says("grpc-status", "8") && says("grpc-message", "Error%20decompressing"))
+    says(headers, "grpc-status", "11")
+        || (says(headers, "grpc-status", "8")
+            && says(headers, "grpc-message", "Error%20decompressing"))
+}
+
+fn says(headers: &HeaderMap, name: &str, text: &str) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes().starts_with(text.as_bytes()))
 }

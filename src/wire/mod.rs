@@ -3,7 +3,6 @@
 //! Pure. Requests are borrowed, not copied; every bound is checked here, and every error
 //! becomes a gRPC code or an HTTP status in [`Failure`].
 
-mod codec;
 mod failure;
 mod health;
 pub mod json;
@@ -11,7 +10,6 @@ mod metadata;
 mod request;
 mod response;
 
-pub use codec::{Codec, StrictDecoder};
 pub use failure::Failure;
 pub use health::{report, report_json};
 pub use request::{Bounds, RequestError, request};

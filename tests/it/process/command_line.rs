@@ -28,7 +28,7 @@ fn check_accepts_good_files_and_directories() {
     let check = |path: &str| {
         let output = run(&["check", path]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(out(&output).contains("1 files, 1 domains"), "{output:?}");
+        assert!(out(&output).contains("1 file, 1 domain, 6 limits"), "{output:?}");
         assert_eq!(err(&output), "");
     };
     check(EXAMPLE);

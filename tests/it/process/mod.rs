@@ -5,6 +5,7 @@ mod command_line;
 mod hostile;
 mod http;
 mod lifecycle;
+mod protocol;
 mod redis_faults;
 
 /// Two requests a year for each user.
