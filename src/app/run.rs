@@ -136,6 +136,7 @@ async fn load(
                 directory = %directory.display(),
                 "no rules are configured: serving the example rules; set RUNTIME_ROOT to yours"
             );
+            tracing::info!("try: tidegate hit --domain shop user=alice,path=/checkout");
             core.reloader.apply(Ok(example()));
             return Ok(());
         }
