@@ -1,10 +1,11 @@
 //! The second half of a decision: counts become verdicts, one answer and statistics.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use super::plan::{Counted, Item, Plan};
-use super::{Count, Direction, Policy, Tally, Window};
-use crate::clock::Timestamp;
+use super::{Count, Direction, Meter, Policy, Tally, Window};
 use crate::rules::{Limit, RuleId, Ruleset};
 
 /// What is answered for a descriptor, or for the request.
@@ -45,13 +46,19 @@ pub struct Status {
     pub rule: Option<RuleId>,
 }
 
-/// A limit as it applied to a descriptor.
+/// A limit as it applied to a descriptor: of several, one that refused, else the one with
+/// the least left.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
     /// The limit.
     pub limit: Limit,
-    /// Whole seconds until the counter starts anew, at least 1.
+    /// Which of its rule's limits it is.
+    pub index: usize,
+    /// Whole seconds, at least 1: until the same hits fit, if they did not; else until the
+    /// counter is as new. Hits that never fit get the length of the window.
     pub reset_secs: u64,
+    /// The hits are more than the limit ever admits at once.
+    pub never_fits: bool,
     /// What the statistics gain.
     pub tally: Tally,
     /// The metric path, `None` where it is the rule's own.
@@ -60,18 +67,16 @@ pub struct Applied {
 
 /// Decides from `counts`, which answer the plan's operations in order.
 pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) -> Decision {
-    let now = plan.batch.now;
-    let mut counts = counts.iter();
     let statuses: SmallVec<[Status; 4]> = plan
         .items
         .into_iter()
         .map(|item| match item {
             Item::Free => free(),
             Item::Unlimited(rule) => unlimited(rule),
-            Item::Counted(counted) => match counts.next() {
-                Some(count) => judge(ruleset, counted, *count, (now, policy)),
-                None => free(),
-            },
+            Item::Counted(counted) => {
+                let counts = counts.get(counted.operations.clone()).unwrap_or_default();
+                judge(ruleset, counted, counts, policy)
+            }
         })
         .collect();
     let roles: SmallVec<[Role; 4]> =
@@ -94,31 +99,57 @@ fn unlimited(rule: RuleId) -> Status {
     Status { verdict: Verdict::Ok, applied: None, remaining: u32::MAX, rule: Some(rule) }
 }
 
-fn judge(
-    ruleset: &Ruleset,
-    counted: Counted,
-    count: Count,
-    (now, policy): (Timestamp, &Policy),
-) -> Status {
-    let Counted { rule, limit, hits, direction, path } = counted;
+fn judge(ruleset: &Ruleset, counted: Counted, counts: &[Count], policy: &Policy) -> Status {
+    let Counted { rule, limits, hits, direction, path, .. } = counted;
+    let Some(((index, limit), count)) = telling(&limits, counts) else { return free() };
     let shadow = rule.is_some_and(|id| ruleset.rule(id).shadow_mode);
-    let (over, tally) = match direction {
-        Direction::GiveBack => (false, Tally { given_back: hits, ..Tally::default() }),
+    let over = !count.admitted;
+    let tally = match direction {
+        Direction::GiveBack => Tally { given_back: hits, ..Tally::default() },
         Direction::Spend => {
-            let tally =
-                Tally::of(limit.requests_per_unit, hits, count.after, policy.near_limit_ratio);
-            let over = count.after > u64::from(limit.requests_per_unit);
-            (over, if over && shadow { tally.shadowed() } else { tally })
+            let tally = Tally::of(size(limit), hits, count, policy.near_limit_ratio);
+            if over && shadow { tally.shadowed() } else { tally }
         }
     };
-    let left = u64::from(limit.requests_per_unit).saturating_sub(count.after);
-    let reset_secs = Window::from_secs(limit.unit.as_secs()).secs_left(now);
     Status {
         verdict: if over && !shadow { Verdict::OverLimit } else { Verdict::Ok },
-        applied: Some(Applied { limit, reset_secs, tally, path }),
-        remaining: u32::try_from(left).unwrap_or(u32::MAX),
+        remaining: left(limit, count),
+        applied: Some(Applied {
+            limit: *limit,
+            index: *index,
+            reset_secs: secs(count.wait.unwrap_or_else(|| Window::of(limit).length())),
+            never_fits: count.wait.is_none(),
+            tally,
+            path,
+        }),
         rule,
     }
+}
+
+/// The limit that a status speaks of, and its count: the one that refuses longest, else
+/// the one with the least left; the first of equals.
+fn telling<'c>(
+    limits: &'c [(usize, Limit)],
+    counts: &'c [Count],
+) -> Option<(&'c (usize, Limit), &'c Count)> {
+    let longest = |count: &Count| count.wait.unwrap_or(Duration::MAX);
+    let refused = limits.iter().zip(counts).filter(|(_, count)| !count.admitted);
+    let refused = refused.rev().max_by_key(|(_, count)| longest(count));
+    refused.or_else(|| limits.iter().zip(counts).min_by_key(|((_, l), count)| left(l, count)))
+}
+
+fn size(limit: &Limit) -> u32 {
+    Meter::of(limit).size()
+}
+
+fn left(limit: &Limit, count: &Count) -> u32 {
+    let left = u64::from(size(limit)).saturating_sub(count.after);
+    if count.admitted { u32::try_from(left).unwrap_or(u32::MAX) } else { 0 }
+}
+
+/// Whole seconds, rounded up, at least 1.
+fn secs(span: Duration) -> u64 {
+    (span.as_secs() + u64::from(span.subsec_nanos() > 0)).max(1)
 }
 
 /// What a status counts for in the answer as a whole.

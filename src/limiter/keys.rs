@@ -5,7 +5,7 @@
 use smallvec::SmallVec;
 
 use super::Window;
-use crate::rules::{Entry, Step};
+use crate::rules::{Algorithm, Entry, Limit, Step};
 
 /// How counters are named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +20,13 @@ pub struct Keys {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyFormat {
     /// `tg1:f60:domain:key=value,key=value:` with `%`, `:`, `=` and `,` escaped in the
-    /// parts: version, algorithm and window, domain, entries. No two counters share a key.
+    /// parts: version, algorithm (`f`, `s` or `b`) and window, domain, entries. No two
+    /// counters share a key.
     #[default]
     Tidegate,
     /// `domain_key_value_key_value_`, as envoyproxy/ratelimit writes, so that both can
-    /// count together. Different entries may share a key, as they do there.
+    /// count together. Different entries may share a key, as they do there. Limits that
+    /// it does not know add their algorithm and window: `s60_`.
     Envoyproxy,
 }
 
@@ -36,7 +38,7 @@ impl Keys {
     /// matched gives its pattern instead of its value.
     pub(super) fn write(
         &self,
-        (domain, window): (&str, Window),
+        (domain, kind): (&str, Kind),
         entries: &[Entry<'_>],
         steps: &[Step<'_>],
         to: &mut Buffer,
@@ -48,8 +50,8 @@ impl Keys {
         });
         match self.format {
             KeyFormat::Tidegate => {
-                to.extend_from_slice(b"tg1:f");
-                decimal(window.as_secs(), to);
+                to.extend_from_slice(b"tg1:");
+                kind.write(to);
                 to.push(b':');
                 escape(domain, to);
                 to.push(b':');
@@ -72,8 +74,39 @@ impl Keys {
                         to.push(b'_');
                     }
                 }
+                if kind.is_ours {
+                    kind.write(to);
+                    to.push(b'_');
+                }
             }
         }
+    }
+}
+
+/// What tells the counters of one descriptor apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    algorithm: u8,
+    window: Window,
+    /// envoyproxy/ratelimit has no such limit.
+    is_ours: bool,
+}
+
+impl Kind {
+    /// The kind of the limit at `index` of its rule.
+    pub(super) fn of(limit: &Limit, index: usize) -> Self {
+        let algorithm = match limit.algorithm {
+            Algorithm::FixedWindow => b'f',
+            Algorithm::SlidingWindow => b's',
+            Algorithm::TokenBucket { .. } => b'b',
+        };
+        let is_ours = algorithm != b'f' || limit.multiplier != 1 || index > 0;
+        Self { algorithm, window: Window::of(limit), is_ours }
+    }
+
+    fn write(self, to: &mut Buffer) {
+        to.push(self.algorithm);
+        decimal(self.window.as_secs(), to);
     }
 }
 
@@ -107,12 +140,14 @@ fn decimal(number: u64, to: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Unit;
 
     fn key(format: KeyFormat, domain: &str, entries: &[(&str, &str)]) -> String {
         let keys = Keys { prefix: "pre:".into(), format };
         let entries: Vec<_> = entries.iter().map(|&(key, value)| Entry { key, value }).collect();
         let mut to = Buffer::new();
-        keys.write((domain, Window::from_secs(60)), &entries, &[], &mut to);
+        let kind = Kind::of(&Limit::fixed(1, Unit::Minute), 0);
+        keys.write((domain, kind), &entries, &[], &mut to);
         String::from_utf8_lossy(&to).into_owned()
     }
 

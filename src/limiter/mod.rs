@@ -5,21 +5,26 @@
 //! holding counters to `store`.
 
 mod decide;
-pub mod fixed_window;
+mod fixed_window;
 mod keys;
+mod meter;
 mod metric_path;
 mod operation;
 mod plan;
 mod request;
+mod sliding_window;
 mod tally;
+mod token_bucket;
 mod window;
 
 pub use decide::{Applied, Decision, Status, Verdict, decide};
 pub use keys::{KeyFormat, Keys};
-pub use operation::{Action, Batch, COUNT_MAX, Count, Operation};
+pub use meter::{Meter, Refused, State, Step};
+pub use operation::{Action, Batch, COUNT_MAX, Count, NewOperation, Operation, Part, is_refused};
 pub use plan::{Plan, plan};
 pub use request::{Descriptor, Direction, Request, Terms};
 pub use tally::Tally;
+pub use token_bucket::Span;
 pub use window::Window;
 
 /// What holds for every decision of a process.

@@ -1,14 +1,18 @@
 //! What is asked of a store, and what it answers: the seam between the pure core and
 //! the counters.
+//!
+//! Operations come in sets. A set of one operation stands for itself; a set of several
+//! spends all or nothing: if it is refused, none of its counters changes.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::Window;
+use super::Meter;
 use crate::clock::Timestamp;
 
-/// Operations on counters, applied in order, each alone.
+/// Operations on counters, applied in order, set by set.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The moment of the decision; windows and expiry follow from it.
@@ -21,19 +25,66 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     key: Range<u32>,
-    /// What a window admits.
-    pub limit: u64,
-    /// The length of the counter's windows.
-    pub window: Window,
+    /// How the counter counts.
+    pub meter: Meter,
     /// What to do with the counter.
     pub action: Action,
+    /// Which set it belongs to, counted from 0 without gaps.
+    pub set: u16,
+    /// Its part in refusing the set.
+    pub part: Part,
+}
+
+/// The part of an operation in refusing its set.
+///
+/// Operations of one group (a descriptor) stand together: the group is over when any of
+/// its hits does not fit. A set is refused when a limit group is over, or when it has
+/// quota groups and all of them are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Names the group within the set.
+    pub group: u16,
+    /// Whether the group is in quota mode.
+    pub quota: bool,
+}
+
+/// An operation without its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewOperation {
+    /// How the counter counts.
+    pub meter: Meter,
+    /// What to do with it.
+    pub action: Action,
+    /// The set; operations are added set by set.
+    pub set: u16,
+    /// The part in refusing the set.
+    pub part: Part,
+}
+
+impl NewOperation {
+    /// An operation that is a set of its own.
+    pub fn alone(meter: Meter, action: Action, set: u16) -> Self {
+        Self { meter, action, set, part: Part { group: 0, quota: false } }
+    }
+}
+
+/// Whether a set is refused: `groups` are its operations' parts and whether their hits
+/// fit.
+pub fn is_refused(operations: impl Iterator<Item = (Part, bool)> + Clone) -> bool {
+    let over = |quota: bool| operations.clone().filter(move |(p, fits)| p.quota == quota && !fits);
+    if over(false).next().is_some() {
+        return true;
+    }
+    let mut quota = operations.clone().filter(|(part, _)| part.quota).peekable();
+    quota.peek().is_some()
+        && quota.all(|(part, _)| over(true).any(|(other, _)| other.group == part.group))
 }
 
 /// What an operation does with the counter of the current window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Adds hits, whether or not they fit; 0 looks without spending. The counter
-    /// saturates at [`COUNT_MAX`].
+    /// Adds hits if they fit, or whatever they do, as the meter says; 0 looks without
+    /// spending. Counts saturate at [`COUNT_MAX`].
     Spend(u64),
     /// Takes hits back, never below zero.
     GiveBack(u64),
@@ -45,8 +96,17 @@ pub const COUNT_MAX: u64 = i64::MAX as u64;
 /// The answer to one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// The counter's value after the operation.
+    /// What the counter holds after the operation: hits in a window, tokens out of a
+    /// bucket.
     pub after: u64,
+    /// Whether the hits fit; giving back always does.
+    pub admitted: bool,
+    /// Whether the counter has counted them. (Hits that fit are not counted when their
+    /// set was refused.)
+    pub spent: bool,
+    /// Admitted: how long until the counter is as new. Refused: how long until the same
+    /// hits fit, `None` if they never do.
+    pub wait: Option<Duration>,
 }
 
 impl Batch {
@@ -56,17 +116,17 @@ impl Batch {
     }
 
     /// Adds an operation whose key `write` appends to the buffer.
-    pub fn push(
-        &mut self,
-        limit: u64,
-        window: Window,
-        action: Action,
-        write: impl FnOnce(&mut SmallVec<[u8; 256]>),
-    ) {
+    pub fn push(&mut self, new: NewOperation, write: impl FnOnce(&mut SmallVec<[u8; 256]>)) {
+        let NewOperation { meter, action, set, part } = new;
         let start = self.keys.len() as u32;
         write(&mut self.keys);
         let key = start..self.keys.len() as u32;
-        self.operations.push(Operation { key, limit, window, action });
+        self.operations.push(Operation { key, meter, action, set, part });
+    }
+
+    /// The operations, set by set.
+    pub fn sets(&self) -> impl Iterator<Item = &[Operation]> {
+        self.operations.chunk_by(|one, next| one.set == next.set)
     }
 
     /// The operations, in order.

@@ -1,18 +1,20 @@
 //! The first half of a decision: which counters a request touches, and by how much.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::keys::Kind;
 use super::metric_path;
-use super::{Action, Batch, Direction, Policy, Request, Window};
+use super::{Action, Batch, Direction, Meter, NewOperation, Part, Policy, Refused, Request};
 use crate::clock::Timestamp;
-use crate::rules::{Domain, Limit, Rule, RuleId, Ruleset, Steps};
+use crate::rules::{Domain, Limit, Rule, RuleId, Ruleset, Spending, Steps};
 
 /// What a request needs to be decided.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The operations, one per counted item, in the order of the descriptors.
+    /// The operations.
     pub batch: Batch,
     /// What became of each descriptor.
     pub(super) items: SmallVec<[Item; 4]>,
@@ -27,7 +29,7 @@ pub(super) enum Item {
     Free,
     /// A rule without a limit.
     Unlimited(RuleId),
-    /// Counted by the next operation of the batch.
+    /// Counted by operations of the batch.
     Counted(Counted),
 }
 
@@ -36,7 +38,10 @@ pub(super) enum Item {
 pub(super) struct Counted {
     /// The rule, `None` where the request brought the limit.
     pub(super) rule: Option<RuleId>,
-    pub(super) limit: Limit,
+    /// The limits, each with its index in the rule.
+    pub(super) limits: SmallVec<[(usize, Limit); 1]>,
+    /// Their operations, in the same order.
+    pub(super) operations: Range<usize>,
     pub(super) hits: u64,
     pub(super) direction: Direction,
     /// The metric path, `None` where it is the rule's own.
@@ -45,6 +50,9 @@ pub(super) struct Counted {
 
 /// A descriptor's rule and the steps that led to it.
 type Match<'r> = (Option<RuleId>, Steps<'r>);
+
+/// The names of replaced limits.
+type Replaced<'r> = Option<HashSet<&'r str>>;
 
 /// Plans `request` at `now`.
 pub fn plan(ruleset: &Ruleset, request: &Request<'_>, now: Timestamp, policy: &Policy) -> Plan {
@@ -58,12 +66,13 @@ pub fn plan(ruleset: &Ruleset, request: &Request<'_>, now: Timestamp, policy: &P
         plan.items.resize(request.descriptors().len(), Item::Free);
         return plan;
     };
-    let mut matches = find_all(ruleset, domain, request);
-    drop_replaced(ruleset, &mut matches);
-    for (index, matched) in matches.into_iter().enumerate() {
-        let item = plan_descriptor(ruleset, (request, index), matched, &mut plan.batch, policy);
+    let matches = find_all(ruleset, domain, request);
+    let replaced = replaced(ruleset, &matches);
+    for (index, (rule, steps)) in matches.iter().enumerate() {
+        let item = item(ruleset, (request, index), (*rule, steps), &replaced);
         plan.items.push(item);
     }
+    Planner { ruleset, request, policy, matches: &matches, domain }.count(&mut plan);
     plan
 }
 
@@ -83,61 +92,132 @@ fn find_all<'r>(
         .collect()
 }
 
-/// Forgets the limits that any matched rule replaces, itself replaced or not.
-/// Unlimited rules stay.
-fn drop_replaced(ruleset: &Ruleset, matches: &mut [Match<'_>]) {
+/// The names that the matched rules replace, themselves replaced or not.
+fn replaced<'r>(ruleset: &'r Ruleset, matches: &[Match<'_>]) -> Replaced<'r> {
     let rules = || matches.iter().filter_map(|(rule, _)| rule.map(|id| ruleset.rule(id)));
-    if !rules().any(|rule| !rule.replaces.is_empty()) {
-        return;
-    }
-    let replaced: HashSet<&str> =
-        rules().flat_map(|rule| rule.replaces.iter()).map(|name| &**name).collect();
-    let is_replaced = |rule: &Rule| {
-        rule.limit.is_some() && !rule.name.is_empty() && replaced.contains(&*rule.name)
-    };
-    for (matched, _) in matches {
-        if matched.is_some_and(|id| is_replaced(ruleset.rule(id))) {
-            *matched = None;
-        }
-    }
+    let is_any = rules().any(|rule| !rule.replaces.is_empty());
+    is_any.then(|| rules().flat_map(|rule| &rule.replaces).map(|name| &**name).collect())
 }
 
-fn plan_descriptor(
+/// What becomes of a descriptor, its operations not yet added.
+fn item(
     ruleset: &Ruleset,
     (request, index): (&Request<'_>, usize),
-    (rule_id, steps): Match<'_>,
-    batch: &mut Batch,
-    policy: &Policy,
+    (rule_id, steps): (Option<RuleId>, &Steps<'_>),
+    replaced: &Replaced<'_>,
 ) -> Item {
     let descriptor = &request.descriptors()[index];
     let entries = request.entries(descriptor);
-    let (limit, path) = match (descriptor.terms.limit, rule_id) {
-        (Some(limit), _) => (limit, Some(metric_path::of_override(request.domain, entries))),
+    let (limits, path) = match (descriptor.terms.limit, rule_id) {
+        (Some(limit), _) => {
+            let path = metric_path::of_override(request.domain, entries);
+            (SmallVec::from_iter([(0, limit)]), Some(path))
+        }
         (None, None) => return Item::Free,
         (None, Some(id)) => {
             let rule = ruleset.rule(id);
-            let Some(limit) = rule.limit else {
+            if rule.limits.is_empty() {
                 return Item::Unlimited(id);
-            };
-            (limit, metric_path::of_match(request.domain, rule, entries, &steps))
+            }
+            let limits = remaining(rule, replaced);
+            if limits.is_empty() {
+                return Item::Free;
+            }
+            (limits, metric_path::of_match(request.domain, rule, entries, steps))
         }
     };
-    let hits = request.hits(descriptor);
-    let action = match descriptor.terms.direction {
-        Direction::Spend => Action::Spend(hits),
-        Direction::GiveBack => Action::GiveBack(hits),
-    };
-    let window = Window::from_secs(limit.unit.as_secs());
-    batch.push(limit.requests_per_unit.into(), window, action, |key| {
-        policy.keys.write((request.domain, window), entries, &steps, key);
-    });
     Item::Counted(Counted {
         rule: rule_id,
-        limit,
-        hits,
+        limits,
+        operations: 0..0,
+        hits: request.hits(descriptor),
         direction: descriptor.terms.direction,
         path,
     })
+}
+
+/// The limits of a rule that nothing replaces.
+fn remaining(rule: &Rule, replaced: &Replaced<'_>) -> SmallVec<[(usize, Limit); 1]> {
+    let is_replaced = |name: &str| {
+        !name.is_empty() && replaced.as_ref().is_some_and(|replaced| replaced.contains(name))
+    };
+    let limits = rule.limits.iter().enumerate();
+    limits.filter(|(_, l)| !is_replaced(&l.name)).map(|(i, l)| (i, l.limit)).collect()
+}
+
+/// Turns counted items into operations, set by set.
+struct Planner<'p, 'r, 'm> {
+    ruleset: &'p Ruleset,
+    request: &'p Request<'r>,
+    policy: &'p Policy,
+    matches: &'p [Match<'m>],
+    domain: &'p Domain,
+}
+
+impl Planner<'_, '_, '_> {
+    /// Where a refused request shall spend nothing, the descriptors that can refuse it make
+    /// one set, which comes first. All others stand for themselves: rules in shadow mode
+    /// refuse nothing, and giving back is not spending.
+    fn count(&self, plan: &mut Plan) {
+        let together = |counted: &Counted| {
+            self.domain.spending == Spending::AllOrNothing
+                && counted.direction == Direction::Spend
+                && !counted.rule.is_some_and(|id| self.ruleset.rule(id).shadow_mode)
+        };
+        let Plan { batch, items, .. } = plan;
+        let mut set = 0;
+        for (index, item) in items.iter_mut().enumerate() {
+            if let Item::Counted(counted) = item
+                && together(counted)
+            {
+                set = 1;
+                self.push(batch, counted, (index, 0), Refused::Spare);
+            }
+        }
+        for (index, item) in items.iter_mut().enumerate() {
+            if let Item::Counted(counted) = item
+                && !together(counted)
+            {
+                let several = counted.limits.len() > 1;
+                let refused = if several { Refused::Spare } else { Refused::Spend };
+                self.push(batch, counted, (index, set), refused);
+                set += 1;
+            }
+        }
+    }
+
+    /// Adds the operations of one descriptor; `refused` is the most that hits which do not
+    /// fit may spend.
+    fn push(
+        &self,
+        batch: &mut Batch,
+        counted: &mut Counted,
+        (index, set): (usize, u16),
+        refused: Refused,
+    ) {
+        let descriptor = &self.request.descriptors()[index];
+        let entries = self.request.entries(descriptor);
+        let quota = self.policy.quota_mode
+            || counted.rule.is_some_and(|id| self.ruleset.rule(id).quota_mode);
+        let action = match counted.direction {
+            Direction::Spend => Action::Spend(counted.hits),
+            Direction::GiveBack => Action::GiveBack(counted.hits),
+        };
+        let first = batch.operations().len();
+        for (i, limit) in &counted.limits {
+            let mut meter = Meter::of(limit);
+            if refused == Refused::Spare {
+                meter.refused = Refused::Spare;
+            }
+            let part = Part { group: index as u16, quota };
+            batch.push(NewOperation { meter, action, set, part }, |key| {
+                let kind = Kind::of(limit, *i);
+                let steps = &self.matches[index].1;
+                self.policy.keys.write((self.request.domain, kind), entries, steps, key);
+            });
+        }
+        counted.operations = first..batch.operations().len();
+    }
 }
 
 impl Plan {

@@ -1,5 +1,7 @@
 //! The statistics of one descriptor: its hits, sorted by where they fell.
 
+use super::Count;
+
 /// What a decision adds to the counters of its metric path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -18,26 +20,21 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Sorts `hits` that led a counter to `after`, against a limit of `limit`.
-    pub(super) fn of(limit: u32, hits: u64, after: u64, near_ratio: f32) -> Self {
+    /// Sorts `hits` that had this `count`, against a limit that admits `size` at once.
+    pub(super) fn of(size: u32, hits: u64, count: &Count, near_ratio: f32) -> Self {
+        let tally = Self { total: hits, ..Self::default() };
+        let after = if count.spent { count.after } else { count.after.saturating_add(hits) };
         let before = after.saturating_sub(hits);
-        let threshold = near_threshold(limit, near_ratio);
-        let limit = u64::from(limit);
-        let mut tally = Self { total: hits, ..Self::default() };
-        if after > limit {
-            if before >= limit {
-                tally.over = hits;
-            } else {
-                tally.over = after - limit;
-                tally.near = limit - before.max(threshold).min(limit);
-            }
+        let threshold = near_threshold(size, near_ratio);
+        let size = u64::from(size);
+        if count.admitted {
+            let near = if before >= threshold { hits } else { after.saturating_sub(threshold) };
+            Self { within: hits, near, ..tally }
+        } else if count.spent && after > size && before < size {
+            Self { over: after - size, near: size - before.max(threshold).min(size), ..tally }
         } else {
-            tally.within = hits;
-            if after > threshold {
-                tally.near = if before >= threshold { hits } else { after - threshold };
-            }
+            Self { over: hits, ..tally }
         }
-        tally
     }
 
     /// The same in shadow mode: what is over was let pass.
@@ -56,13 +53,20 @@ fn near_threshold(limit: u32, ratio: f32) -> u64 {
 mod tests {
     use super::*;
 
-    fn check(hits: u64, after: u64, over: u64, near: u64, within: u64) {
+    fn count(after: u64, admitted: bool, spent: bool) -> Count {
+        Count { after, admitted, spent, wait: None }
+    }
+
+    fn check(hits: u64, count: &Count, over: u64, near: u64, within: u64) {
         let expected = Tally { total: hits, over, near, within, ..Tally::default() };
-        assert_eq!(Tally::of(10, hits, after, 0.8), expected, "{hits} hits up to {after}");
+        assert_eq!(Tally::of(10, hits, count, 0.8), expected, "{hits} hits: {count:?}");
     }
 
     #[test]
     fn hits_are_sorted_by_where_they_fell() {
+        let check = |hits, after, over, near, within| {
+            check(hits, &count(after, after <= 10, true), over, near, within);
+        };
         check(1, 1, 0, 0, 1);
         check(1, 8, 0, 0, 1);
         check(1, 9, 0, 1, 1);
@@ -72,6 +76,13 @@ mod tests {
         check(12, 12, 2, 2, 0);
         check(0, 10, 0, 0, 0);
         check(0, 11, 0, 0, 0);
+    }
+
+    #[test]
+    fn hits_that_were_not_spent_count_whole() {
+        check(5, &count(8, false, false), 5, 0, 0);
+        check(2, &count(3, true, false), 0, 0, 2);
+        check(2, &count(10, false, true), 2, 0, 0);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Windows: spans of time, aligned to the epoch, in which a counter counts.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
+use crate::rules::Limit;
 
 /// The length of a counter's windows; each is the half-open span `[start, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,9 +17,24 @@ impl Window {
         Self { secs: if secs == 0 { 1 } else { secs } }
     }
 
+    /// The windows of a limit.
+    pub fn of(limit: &Limit) -> Self {
+        Self::from_secs(limit.unit.as_secs().saturating_mul(limit.multiplier.into()))
+    }
+
+    /// The length in microseconds.
+    pub const fn as_micros(self) -> u64 {
+        self.secs.saturating_mul(1_000_000)
+    }
+
     /// The length in seconds, at least 1.
     pub const fn as_secs(self) -> u64 {
         self.secs
+    }
+
+    /// The length.
+    pub const fn length(self) -> Duration {
+        Duration::from_secs(self.secs)
     }
 
     /// The second in which the window around `now` starts.
@@ -29,8 +47,8 @@ impl Window {
         self.start(now).saturating_add(self.secs)
     }
 
-    /// Whole seconds until the window around `now` ends, rounded up: 1 to its length.
-    pub const fn secs_left(self, now: Timestamp) -> u64 {
-        self.secs - now.as_secs() % self.secs
+    /// The time until the window around `now` ends.
+    pub const fn left(self, now: Timestamp) -> Duration {
+        Timestamp::from_secs(self.end(now)).since(now)
     }
 }

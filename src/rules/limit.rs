@@ -64,11 +64,74 @@ impl fmt::Display for Unit {
     }
 }
 
-/// So many requests in each window.
+/// So many requests in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What the window admits; 0 admits nothing.
+    /// What a window admits, or what a bucket gains in it; 0 admits nothing.
     pub requests_per_unit: u32,
-    /// The window's length.
+    /// The unit of the window.
     pub unit: Unit,
+    /// How many units long the window is, at least 1.
+    pub multiplier: u32,
+    /// How hits are counted.
+    pub algorithm: Algorithm,
+    /// Whether a refused request spends.
+    pub count_refused: bool,
+    /// How exact the count is.
+    pub accuracy: Accuracy,
+    /// What to do when the store cannot say.
+    pub on_store_error: OnStoreError,
+}
+
+impl Limit {
+    /// A limit as envoyproxy/ratelimit knows it: a fixed window that counts every hit.
+    pub const fn fixed(requests_per_unit: u32, unit: Unit) -> Self {
+        Self {
+            requests_per_unit,
+            unit,
+            multiplier: 1,
+            algorithm: Algorithm::FixedWindow,
+            count_refused: true,
+            accuracy: Accuracy::Exact,
+            on_store_error: OnStoreError::Error,
+        }
+    }
+}
+
+/// How hits are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// A count that starts anew with each window.
+    FixedWindow,
+    /// Two counts, the older one weighted by its overlap with the last window's length.
+    SlidingWindow,
+    /// Tokens that come back evenly.
+    TokenBucket {
+        /// What a full bucket holds, at least 1.
+        burst: u32,
+    },
+}
+
+/// How exact a count is. (Only exact counting is built.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accuracy {
+    /// Every hit is asked of the store.
+    #[default]
+    Exact,
+    /// Blocks of hits are taken from the store and spent here.
+    Leased,
+}
+
+/// What to do when the store cannot say. (Only [`OnStoreError::Error`] is built.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// The caller gets an error and decides.
+    #[default]
+    Error,
+    /// Pass.
+    Allow,
+    /// Refuse.
+    Deny,
+    /// Count here, with this replica's share.
+    Local,
 }

@@ -11,7 +11,7 @@ use super::level::Level;
 use super::policy::{self, Policy};
 use super::problem::{Problem, Rejected};
 use super::report::{Report, Reported, Spot, clip, describe};
-use super::ruleset::{Builder, NewNode, NodeId, Rule, composite};
+use super::ruleset::{Builder, NamedLimit, NewNode, NodeId, Rule, composite};
 use super::scalar::{Value, resolve};
 use super::yaml::{self, Kind, Node, Place};
 use super::{Loaded, Options, SourceFile, metadata};
@@ -262,9 +262,12 @@ impl Loader {
         }
         Some(Rule {
             path: path.into(),
-            limit: policy.limit,
+            limits: policy
+                .limit
+                .map(|limit| NamedLimit { limit, name: policy.name.clone() })
+                .into_iter()
+                .collect(),
             requests_per_unit: policy.requests_per_unit,
-            name: policy.name,
             replaces: policy.replaces.into_iter().map(|replaced| replaced.name).collect(),
             shadow_mode: shadow_mode.ok()?,
             quota_mode: quota_mode.ok()?,

@@ -23,9 +23,11 @@ mod policy;
 mod metadata;
 mod load;
 
-pub use limit::{Limit, Unit};
+pub use limit::{Accuracy, Algorithm, Limit, OnStoreError, Unit};
 pub use problem::{Problem, Rejected};
-pub use ruleset::{Domain, Entry, How, Node, Rule, RuleId, Ruleset, Step, Steps};
+pub use ruleset::{
+    Domain, Entry, How, NamedLimit, Node, Rule, RuleId, Ruleset, Spending, Step, Steps,
+};
 
 /// One rule file as read.
 #[derive(Clone, Debug, PartialEq, Eq)]

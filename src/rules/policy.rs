@@ -42,7 +42,7 @@ pub(super) fn read(
     let name = report.text(fields.get("name"), path);
     let replaces = replaces(&fields, name.as_deref().ok(), path, report);
     let (requests_per_unit, name) = (requests_per_unit?, name?.into());
-    let limit = limit?.map(|unit| Limit { requests_per_unit, unit });
+    let limit = limit?.map(|unit| Limit::fixed(requests_per_unit, unit));
     Ok(Some(Policy { limit, requests_per_unit, name, replaces: replaces? }))
 }
 

@@ -32,13 +32,11 @@ pub struct RuleId(pub u32);
 pub struct Rule {
     /// Domain and composite keys from the root, joined by dots.
     pub path: Box<str>,
-    /// The limit; `None` means unlimited.
-    pub limit: Option<Limit>,
+    /// The limits, all of which must hold; none means unlimited.
+    pub limits: Box<[NamedLimit]>,
     /// As written in the file, for display: an unlimited rule may give it, to no effect.
     pub requests_per_unit: u32,
-    /// Echoed to the caller and the target of `replaces`; may be empty.
-    pub name: Box<str>,
-    /// Names of the rules that do not count when this one matches.
+    /// Names of the limits that do not count when this one matches.
     pub replaces: Box<[Box<str>]>,
     /// Over limit is counted but answered with OK.
     pub shadow_mode: bool,
@@ -48,6 +46,15 @@ pub struct Rule {
     pub detailed_metric: bool,
     /// Sent back as dynamic metadata when the descriptor passes.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A limit and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedLimit {
+    /// The limit.
+    pub limit: Limit,
+    /// Echoed to the caller and the target of `replaces`; may be empty.
+    pub name: Box<str>,
 }
 
 /// A level of the tree: children by composite key (`key`, or `key_value`).
@@ -119,6 +126,18 @@ impl<'r> Step<'r> {
 #[derive(Debug)]
 pub struct Domain {
     root: NodeId,
+    /// What a refused request spends.
+    pub spending: Spending,
+}
+
+/// What a refused request spends from its other limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spending {
+    /// What fits there: each descriptor stands for itself.
+    #[default]
+    Each,
+    /// Nothing.
+    AllOrNothing,
 }
 
 /// All rules of one version.
@@ -225,7 +244,7 @@ impl Builder {
             return (domain.root, true);
         }
         let root = self.push(Node::default());
-        self.0.domains.insert(name.into(), Domain { root });
+        self.0.domains.insert(name.into(), Domain { root, spending: Spending::default() });
         (root, false)
     }
 

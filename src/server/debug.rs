@@ -30,7 +30,7 @@ fn limits(rules: &Rules) -> String {
 
 fn line(rule: &Rule) -> String {
     let mut line = format!("{}: ", rule.path);
-    let unit = rule.limit.map_or("UNKNOWN", |limit| limit.unit.name());
+    let unit = rule.limits.first().map_or("UNKNOWN", |named| named.limit.unit.name());
     let _ = write!(line, "unit={unit} requests_per_unit={}", rule.requests_per_unit);
     let _ = writeln!(line, ", shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
     line

@@ -14,8 +14,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{Counts, Store, StoreError};
 use crate::clock::Timestamp;
-use crate::limiter::fixed_window::{State, step};
-use crate::limiter::{Action, Batch, Count, Operation, Window};
+use crate::limiter::{Action, Batch, Count, Meter, Operation, State, Window};
 
 const SHARDS: usize = 64;
 /// Shards visited by one sweep; four sweeps visit all.
@@ -71,7 +70,7 @@ struct Shard {
 #[derive(Debug)]
 struct Counter {
     fingerprint: Fingerprint,
-    window: Window,
+    meter: Meter,
     state: State,
 }
 
@@ -125,21 +124,23 @@ impl MemoryStore {
         operation: &Operation,
         now: Timestamp,
     ) -> Result<Count, StoreError> {
-        let Operation { window, action, .. } = *operation;
+        let Operation { meter, action, .. } = *operation;
+        let window = meter.window;
         let fingerprint = self.fingerprint(key, window);
         let mut shard = self.shards[fingerprint.shard as usize % SHARDS].0.lock();
         let now = now.max(shard.swept);
         if let Some(state) = shard.state(fingerprint) {
-            let (next, count) = step(window, *state, action, now);
-            *state = next;
-            return Ok(count);
+            let step = meter.step(*state, action, now);
+            *state = step.state;
+            return Ok(meter.count(&step, action, now));
         }
-        let (state, count) = step(window, State::default(), action, now);
+        let step = meter.step(State::default(), action, now);
+        let count = meter.count(&step, action, now);
         if matches!(action, Action::Spend(0) | Action::GiveBack(_)) {
             return Ok(count);
         }
         self.reserve(&mut shard, now)?;
-        shard.insert(Counter { fingerprint, window, state });
+        shard.insert(Counter { fingerprint, meter, state: step.state });
         Ok(count)
     }
 
@@ -188,7 +189,7 @@ impl Shard {
     fn sweep(&mut self, now: Timestamp) -> usize {
         let before = self.counters.len();
         self.swept = self.swept.max(now);
-        self.counters.retain(|counter| counter.state.expires(counter.window) > now.as_secs());
+        self.counters.retain(|counter| counter.meter.expires(counter.state) > now.as_secs());
         let kept = self.counters.len();
         // After a flood the table gives its memory back.
         if kept < self.counters.capacity() / 8 {

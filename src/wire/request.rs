@@ -131,7 +131,7 @@ fn check_length(
 fn limit(message: &RateLimitOverride, descriptor: usize) -> Result<Limit, RequestError> {
     let found = message.unit;
     let unit = unit(found).ok_or(RequestError::Unit { descriptor, found })?;
-    Ok(Limit { requests_per_unit: message.requests_per_unit, unit })
+    Ok(Limit::fixed(message.requests_per_unit, unit))
 }
 
 /// The unit of a wire number: those of the request's enum, and 7, which callers that

@@ -9,8 +9,8 @@ use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::U
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::{
     Code, DescriptorStatus, RateLimit,
 };
-use crate::limiter::{Request, Status, Verdict};
-use crate::rules::{Ruleset, Unit};
+use crate::limiter::{Applied, Request, Status, Verdict, Window};
+use crate::rules::{Algorithm, Limit, Ruleset, Unit};
 use crate::service::Answer;
 
 /// What an answer holds beside its verdicts.
@@ -61,13 +61,16 @@ fn code(verdict: Verdict) -> Code {
 
 fn status(status: &Status, ruleset: &Ruleset) -> DescriptorStatus {
     let applied = status.applied.as_ref();
-    let name = |id| ruleset.rule(id).name.clone().into_string();
+    let name = |(id, applied): (_, &Applied)| {
+        let limit = ruleset.rule(id).limits.get(applied.index);
+        limit.map(|limit| limit.name.clone().into_string())
+    };
     DescriptorStatus {
         code: code(status.verdict).into(),
         current_limit: applied.map(|applied| RateLimit {
             requests_per_unit: applied.limit.requests_per_unit,
             unit: unit(applied.limit.unit).into(),
-            name: status.rule.map(name).unwrap_or_default(),
+            name: status.rule.zip(Some(applied)).and_then(name).unwrap_or_default(),
         }),
         limit_remaining: status.remaining,
         duration_until_reset: applied.map(|applied| Duration {
@@ -87,10 +90,25 @@ fn headers(names: &HeaderNames, status: &Status) -> Vec<HeaderValue> {
         ..HeaderValue::default()
     };
     vec![
-        header(&names.limit, applied.limit.requests_per_unit.to_string()),
+        header(&names.limit, limit_value(&applied.limit)),
         header(&names.remaining, status.remaining.to_string()),
         header(&names.reset, applied.reset_secs.to_string()),
     ]
+}
+
+/// The number; and where that says too little, the policy: `5, 5;w=900;burst=20`.
+fn limit_value(limit: &Limit) -> String {
+    let number = limit.requests_per_unit;
+    let window = Window::of(limit).as_secs();
+    match limit.algorithm {
+        Algorithm::FixedWindow if limit.multiplier == 1 => number.to_string(),
+        Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+            format!("{number}, {number};w={window}")
+        }
+        Algorithm::TokenBucket { burst } => {
+            format!("{number}, {number};w={window};burst={burst}")
+        }
+    }
 }
 
 /// The wire's number of a unit.

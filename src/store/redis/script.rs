@@ -41,7 +41,7 @@ pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd 
 
 /// Writes the counter key and, in decimal, the start of the window.
 fn write_key(command: &mut Cmd, batch: &Batch, operation: &Operation) {
-    let start = operation.window.start(batch.now);
+    let start = operation.meter.window.start(batch.now);
     let mut out = command.writer_for_next_arg();
     // What writes to a command grows it and cannot fail.
     let _ = out.write_all(batch.key(operation)).and_then(|()| write!(out, "{start}"));
@@ -54,7 +54,7 @@ fn ttl(operation: &Operation, config: &RedisConfig) -> u64 {
         0 => 0,
         max => fastrand::u64(0..max),
     };
-    let lives = operation.window.as_secs().saturating_add(config.key_slack_secs);
+    let lives = operation.meter.window.as_secs().saturating_add(config.key_slack_secs);
     lives.saturating_add(jitter).min(TTL_MAX_SECS)
 }
 
@@ -67,6 +67,11 @@ pub(super) fn answer(reply: Value) -> Result<Count, StoreError> {
         _ => None,
     };
     // Below zero stands what others have written there; nothing of it is spent.
-    let count = |after: i64| Count { after: u64::try_from(after).unwrap_or(0) };
+    let count = |after: i64| Count {
+        after: u64::try_from(after).unwrap_or(0),
+        admitted: true,
+        spent: true,
+        wait: None,
+    };
     after.map(count).ok_or_else(|| StoreError::Refused("a reply that is no count".into()))
 }

@@ -1,0 +1,128 @@
+//! The token bucket: holds up to `burst` tokens, gains `rate` of them in each window's
+//! length, evenly, and a hit takes one.
+//!
+//! Kept as one moment, the one in which the bucket is full again (GCRA); exact to a
+//! fraction of a microsecond, so that nothing drifts. In any span of time `t` at most
+//! `burst + rate x t` is admitted.
+
+use std::time::Duration;
+
+use super::meter::{Meter, Refused, State, Step};
+use super::operation::Action;
+use crate::clock::Timestamp;
+
+/// A span of time: whole microseconds and a fraction in units of `1 / rate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Whole microseconds.
+    pub micros: u64,
+    /// The fraction's numerator, less than the rate.
+    pub fraction: u64,
+}
+
+impl Span {
+    const ZERO: Self = Self { micros: 0, fraction: 0 };
+
+    fn plus(self, other: Self, rate: u64) -> Self {
+        let fraction = self.fraction + other.fraction;
+        let carry = u64::from(fraction >= rate);
+        Self {
+            micros: self.micros.saturating_add(other.micros).saturating_add(carry),
+            fraction: fraction - carry * rate,
+        }
+    }
+
+    /// Zero if `other` is longer.
+    fn minus(self, other: Self, rate: u64) -> Self {
+        if self <= other {
+            return Self::ZERO;
+        }
+        let borrow = u64::from(self.fraction < other.fraction);
+        Self {
+            micros: self.micros - other.micros - borrow,
+            fraction: self.fraction + borrow * rate - other.fraction,
+        }
+    }
+
+    /// Rounded up.
+    fn ceil(self) -> u64 {
+        self.micros.saturating_add(u64::from(self.fraction > 0))
+    }
+}
+
+impl Meter {
+    /// How long a bucket takes to gain `tokens`, at most as many as it holds.
+    pub fn refill(&self, tokens: u64) -> Span {
+        let (rate, tokens) = (u128::from(self.rate.max(1)), tokens.min(self.size().into()));
+        let time = u128::from(tokens) * u128::from(self.window.as_micros());
+        Span {
+            micros: u64::try_from(time / rate).unwrap_or(u64::MAX),
+            fraction: (time % rate) as u64,
+        }
+    }
+
+    /// The tokens gained in `span`, rounded down.
+    fn gained(&self, span: Span) -> u64 {
+        let rate = u128::from(self.rate);
+        let time = u128::from(span.micros) * rate + u128::from(span.fraction);
+        u64::try_from(time / u128::from(self.window.as_micros())).unwrap_or(u64::MAX)
+    }
+}
+
+/// One operation at `now`.
+pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) -> Step {
+    let (rate, full) = (meter.rate.max(1).into(), meter.refill(meter.size().into()));
+    let debt = debt(meter, state, now);
+    let with = |debt: Span| State {
+        at: now.as_micros().saturating_add(debt.micros),
+        count: debt.fraction,
+        previous: rate,
+    };
+    match action {
+        Action::GiveBack(hits) => {
+            let state = with(debt.minus(meter.refill(hits), rate));
+            Step { state, admitted: true, spent: true }
+        }
+        Action::Spend(hits) => {
+            let sum = debt.plus(meter.refill(hits), rate);
+            let admitted = hits <= meter.size().into() && sum <= full;
+            let spent = admitted || meter.refused == Refused::Spend;
+            let next = match (admitted, spent) {
+                (true, _) => sum,
+                (false, true) => full,
+                (false, false) => debt,
+            };
+            Step { state: with(next), admitted, spent }
+        }
+    }
+}
+
+/// The tokens that are not in the bucket, rounded up.
+pub(super) fn used(meter: &Meter, state: State, now: Timestamp) -> u64 {
+    let (size, rate) = (meter.size().into(), meter.rate.max(1).into());
+    let left = meter.refill(size).minus(debt(meter, state, now), rate);
+    size - meter.gained(left).min(size)
+}
+
+/// How long until `hits`, which the bucket could hold, are in it.
+pub(super) fn until_fits(meter: &Meter, state: State, hits: u64, now: Timestamp) -> Duration {
+    let rate = meter.rate.max(1).into();
+    let sum = debt(meter, state, now).plus(meter.refill(hits), rate);
+    let full = meter.refill(meter.size().into());
+    Duration::from_micros(sum.minus(full, rate).ceil())
+}
+
+/// How long until the bucket is full again; at most as long as an empty one takes. Tokens
+/// taken at another rate stay the same number of tokens, rounded up by a microsecond.
+fn debt(meter: &Meter, state: State, now: Timestamp) -> Span {
+    let rate = u64::from(meter.rate.max(1));
+    let full = meter.refill(meter.size().into());
+    let micros = state.at.saturating_sub(now.as_micros());
+    if state.previous == rate || (micros == 0 && state.count == 0) {
+        let fraction = if state.at < now.as_micros() { 0 } else { state.count };
+        return Span { micros, fraction }.min(full);
+    }
+    let taken = u128::from(micros + u64::from(state.count > 0)) * u128::from(state.previous);
+    let micros = u64::try_from(taken / u128::from(rate) + 1).unwrap_or(u64::MAX);
+    Span { micros, fraction: 0 }.min(full)
+}
