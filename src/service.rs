@@ -1,6 +1,7 @@
 //! One request from question to answer: a clock read, a snapshot of the rules, one await.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
@@ -20,6 +21,30 @@ pub struct Snapshot {
     pub handles: Handles,
     /// Digest of the files they came from.
     pub version: String,
+    /// The rules of which was told that hits larger than their limit never pass.
+    told: Box<[AtomicBool]>,
+}
+
+impl Snapshot {
+    /// The rules of one version of the files.
+    pub fn new(ruleset: Ruleset, handles: Handles, version: String) -> Self {
+        let told = ruleset.rules().iter().map(|_| AtomicBool::default()).collect();
+        Self { ruleset, handles, version, told }
+    }
+
+    /// Tells the log, once per rule, of hits that are more than a limit ever admits:
+    /// whoever waits for them to pass waits for ever.
+    fn tell_what_never_fits(&self, decision: &Decision) {
+        let refused = decision.statuses.iter().filter_map(|s| s.applied.as_ref().zip(s.rule));
+        for (applied, id) in refused.filter(|(applied, _)| applied.never_fits) {
+            let told = self.told.get(id.0 as usize);
+            if told.is_some_and(|told| !told.swap(true, Ordering::Relaxed)) {
+                let hits = applied.tally.total;
+                let rule = &*self.ruleset.rule(id).path;
+                tracing::warn!(rule, hits, "a request has more hits than its limit ever admits");
+            }
+        }
+    }
 }
 
 /// The snapshot in force, empty before the first load.
@@ -80,6 +105,7 @@ impl<S: Store> Service<S> {
             self.metrics.record_store_error(&plan, &snapshot.handles);
         })?;
         let decision = decide(&snapshot.ruleset, plan, &counts, &self.policy);
+        snapshot.tell_what_never_fits(&decision);
         self.metrics.record(&decision, &snapshot.handles, request.domain);
         Ok(Answer { decision, snapshot })
     }

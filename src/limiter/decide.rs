@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::plan::{Counted, Item, Plan};
 use super::{Count, Direction, Meter, Policy, Tally, Window};
+use crate::clock::Timestamp;
 use crate::rules::{Limit, RuleId, Ruleset};
 
 /// What is answered for a descriptor, or for the request.
@@ -55,7 +56,7 @@ pub struct Applied {
     /// Which of its rule's limits it is.
     pub index: usize,
     /// Whole seconds, at least 1: until the same hits fit, if they did not; else until the
-    /// counter is as new. Hits that never fit get the length of the window.
+    /// counter is as new. For hits that never fit, until the window ends.
     pub reset_secs: u64,
     /// The hits are more than the limit ever admits at once.
     pub never_fits: bool,
@@ -67,6 +68,7 @@ pub struct Applied {
 
 /// Decides from `counts`, which answer the plan's operations in order.
 pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) -> Decision {
+    let now = plan.batch.now;
     let statuses: SmallVec<[Status; 4]> = plan
         .items
         .into_iter()
@@ -75,7 +77,7 @@ pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) 
             Item::Unlimited(rule) => unlimited(rule),
             Item::Counted(counted) => {
                 let counts = counts.get(counted.operations.clone()).unwrap_or_default();
-                judge(ruleset, counted, counts, policy)
+                judge(ruleset, counted, counts, (now, policy))
             }
         })
         .collect();
@@ -99,7 +101,12 @@ fn unlimited(rule: RuleId) -> Status {
     Status { verdict: Verdict::Ok, applied: None, remaining: u32::MAX, rule: Some(rule) }
 }
 
-fn judge(ruleset: &Ruleset, counted: Counted, counts: &[Count], policy: &Policy) -> Status {
+fn judge(
+    ruleset: &Ruleset,
+    counted: Counted,
+    counts: &[Count],
+    (now, policy): (Timestamp, &Policy),
+) -> Status {
     let Counted { rule, limits, hits, direction, path, .. } = counted;
     let Some(((index, limit), count)) = telling(&limits, counts) else { return free() };
     let shadow = rule.is_some_and(|id| ruleset.rule(id).shadow_mode);
@@ -117,7 +124,7 @@ fn judge(ruleset: &Ruleset, counted: Counted, counts: &[Count], policy: &Policy)
         applied: Some(Applied {
             limit: *limit,
             index: *index,
-            reset_secs: secs(count.wait.unwrap_or_else(|| Window::of(limit).length())),
+            reset_secs: secs(count.wait.unwrap_or_else(|| Window::of(limit).left(now))),
             never_fits: count.wait.is_none(),
             tally,
             path,

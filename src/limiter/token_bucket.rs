@@ -87,12 +87,13 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
             let sum = debt.plus(meter.refill(hits), rate);
             let admitted = hits <= meter.size().into() && sum <= full;
             let spent = admitted || meter.refused == Refused::Spend;
-            let next = match (admitted, spent) {
-                (true, _) => sum,
-                (false, true) => full,
-                (false, false) => debt,
+            let state = match (admitted, spent) {
+                (true, _) => with(sum),
+                (false, true) => with(debt.max(full)),
+                // As it was: at a clock that went back, `with(debt)` would be earlier.
+                (false, false) => state,
             };
-            Step { state: with(next), admitted, spent }
+            Step { state, admitted, spent }
         }
     }
 }
@@ -112,17 +113,18 @@ pub(super) fn until_fits(meter: &Meter, state: State, hits: u64, now: Timestamp)
     Duration::from_micros(sum.minus(full, rate).ceil())
 }
 
-/// How long until the bucket is full again; at most as long as an empty one takes. Tokens
-/// taken at another rate stay the same number of tokens, rounded up by a microsecond.
+/// How long until the bucket is full again. Tokens taken at another rate stay the same
+/// number of tokens, rounded up by a microsecond.
 fn debt(meter: &Meter, state: State, now: Timestamp) -> Span {
     let rate = u64::from(meter.rate.max(1));
-    let full = meter.refill(meter.size().into());
-    let micros = state.at.saturating_sub(now.as_micros());
-    if state.previous == rate || (micros == 0 && state.count == 0) {
-        let fraction = if state.at < now.as_micros() { 0 } else { state.count };
-        return Span { micros, fraction }.min(full);
+    if state.at < now.as_micros() {
+        return Span::ZERO;
+    }
+    let micros = state.at - now.as_micros();
+    if state.previous == rate {
+        return Span { micros, fraction: state.count };
     }
     let taken = u128::from(micros + u64::from(state.count > 0)) * u128::from(state.previous);
     let micros = u64::try_from(taken / u128::from(rate) + 1).unwrap_or(u64::MAX);
-    Span { micros, fraction: 0 }.min(full)
+    Span { micros, fraction: 0 }
 }

@@ -32,11 +32,6 @@ impl Window {
         self.secs
     }
 
-    /// The length.
-    pub const fn length(self) -> Duration {
-        Duration::from_secs(self.secs)
-    }
-
     /// The second in which the window around `now` starts.
     pub const fn start(self, now: Timestamp) -> u64 {
         now.as_secs() - now.as_secs() % self.secs

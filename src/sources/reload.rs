@@ -59,7 +59,7 @@ impl Reloader {
         let ruleset = loaded.ruleset;
         let (domains, limits) = (ruleset.domain_count(), ruleset.rules().len());
         let handles = self.metrics.handles(&ruleset);
-        let snapshot = Snapshot { ruleset, handles, version: version.clone() };
+        let snapshot = Snapshot::new(ruleset, handles, version.clone());
         self.rules.store(Some(Arc::new(snapshot)));
         self.metrics.record_load();
         let now = self.clock.now();
