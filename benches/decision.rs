@@ -26,10 +26,15 @@ fn core(rules: usize) -> Core<MemoryStore> {
     let clock = Clock::Manual(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
     let core = Core::new(&settings, MemoryStore::new(MemoryConfig::default()), clock);
     let mut text = String::from(
-        "domain: shop\ndescriptors:\n- key: user\n  rate_limit: {unit: hour, requests_per_unit: 1000}\n",
+        "domain: shop\ndescriptors:\n- key: user\n  rate_limit: {unit: hour, requests_per_unit: 1000000000}\n",
     );
     text += "- key: path\n  value: /api/*\n  rate_limit: {unit: hour, requests_per_unit: 1000}\n";
-    for i in 2..rules {
+    for algorithm in ["sliding_window", "token_bucket"] {
+        let limit = "unit: hour, requests_per_unit: 1000000000";
+        let _ = writeln!(text, "- key: {algorithm}");
+        let _ = writeln!(text, "  rate_limit: {{{limit}, algorithm: {algorithm}}}");
+    }
+    for i in 4..rules {
         let limit = "rate_limit: {unit: hour, requests_per_unit: 5}";
         let _ = writeln!(text, "- key: tenant\n  value: t{i}\n  {limit}");
     }
@@ -58,11 +63,13 @@ fn check(service: &Service<MemoryStore>, request: &Request<'_>) -> Answer {
 fn decisions(criterion: &mut Criterion) {
     let one: &[(&str, &str)] = &[("user", "alice")];
     let four: &[(&str, &str)] =
-        &[("user", "alice"), ("user", "bob"), ("tenant", "t3"), ("path", "/api/x")];
+        &[("user", "alice"), ("user", "bob"), ("tenant", "t5"), ("path", "/api/x")];
     let cases = [
         ("one descriptor, 10 rules", 10, one),
         ("one descriptor, 100 000 rules", 100_000, one),
         ("wildcard, 10 rules", 10, &[("path", "/api/users/17")]),
+        ("sliding window, 10 rules", 10, &[("sliding_window", "alice")]),
+        ("token bucket, 10 rules", 10, &[("token_bucket", "alice")]),
         ("four descriptors, 10 rules", 10, four),
     ];
     for (name, rules, descriptors) in cases {
