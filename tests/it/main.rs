@@ -4,6 +4,7 @@
 
 mod algorithms;
 mod conformance;
+mod decisions;
 mod envoy;
 mod house;
 mod metrics;
