@@ -212,7 +212,7 @@ fn bounds(r: &mut Reader<'_>) -> Bounds {
             descriptors: r.within(
                 "TIDEGATE_MAX_DESCRIPTORS",
                 1000,
-                1..=MILLION,
+                1..=50_000,
                 "Descriptors of a request.",
             ),
             entries: r.within("TIDEGATE_MAX_ENTRIES", 100, 1..=MILLION, "Entries of a descriptor."),
