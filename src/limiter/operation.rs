@@ -84,7 +84,8 @@ pub fn is_refused(operations: impl Iterator<Item = (Part, bool)> + Clone) -> boo
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Adds hits if they fit, or whatever they do, as the meter says; 0 looks without
-    /// spending. Counts saturate at [`COUNT_MAX`].
+    /// spending. Counts saturate: of fixed windows at [`COUNT_MAX`], of sliding ones at
+    /// 2^53 - 1.
     Spend(u64),
     /// Takes hits back, never below zero.
     GiveBack(u64),

@@ -11,8 +11,13 @@
 use std::time::Duration;
 
 use super::meter::{Meter, Refused, State, Step};
-use super::operation::{Action, COUNT_MAX};
+use super::operation::Action;
 use crate::clock::Timestamp;
+
+/// Where counts saturate: the script's numbers are exact up to here.
+const SUM_MAX: u64 = (1 << 53) - 1;
+/// Older hits beyond the largest limit do not matter, and the script counts on that.
+const PREVIOUS_MAX: u64 = u32::MAX as u64;
 
 /// One operation at `now`.
 pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) -> Step {
@@ -28,7 +33,7 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
             Step { state, admitted: true, spent: true }
         }
         Action::Spend(hits) => {
-            let sum = state.count.saturating_add(hits).min(COUNT_MAX);
+            let sum = state.count.saturating_add(hits).min(SUM_MAX);
             let admitted = sum.saturating_add(weighted(meter, state, now)) <= meter.rate.into();
             let spent = admitted || meter.refused == Refused::Spend;
             let count = if spent { sum } else { state.count };
@@ -59,6 +64,7 @@ pub(super) fn until_fits(meter: &Meter, state: State, hits: u64, now: Timestamp)
 
 /// Microseconds into a window until at most `room` of the `previous` hits are left.
 fn fading(window: u64, previous: u64, room: u64) -> u64 {
+    let previous = previous.min(PREVIOUS_MAX);
     if previous <= room {
         return 0;
     }
@@ -88,8 +94,7 @@ fn elapsed(meter: &Meter, state: State, now: Timestamp) -> u64 {
 fn weighted(meter: &Meter, state: State, now: Timestamp) -> u64 {
     let window = meter.window.as_micros();
     let overlap = window - elapsed(meter, state, now) - 1;
-    // More than a limit can be does not matter, and the script counts on it.
-    let previous = state.previous.min(u32::MAX.into());
-    let weighted = u128::from(previous) * u128::from(overlap) / u128::from(window);
+    let weighted =
+        u128::from(state.previous.min(PREVIOUS_MAX)) * u128::from(overlap) / u128::from(window);
     u64::try_from(weighted).unwrap_or(u64::MAX)
 }

@@ -90,8 +90,7 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
             let state = match (admitted, spent) {
                 (true, _) => with(sum),
                 (false, true) => with(debt.max(full)),
-                // As it was: at a clock that went back, `with(debt)` would be earlier.
-                (false, false) => state,
+                (false, false) => with(debt),
             };
             Step { state, admitted, spent }
         }
@@ -113,18 +112,24 @@ pub(super) fn until_fits(meter: &Meter, state: State, hits: u64, now: Timestamp)
     Duration::from_micros(sum.minus(full, rate).ceil())
 }
 
-/// How long until the bucket is full again. Tokens taken at another rate stay the same
-/// number of tokens, rounded up by a microsecond.
+/// How long until the bucket is full again. That may be more than an empty one takes: after
+/// the burst was lowered, or at a clock that went back. What was taken stays taken.
+///
+/// Tokens taken at another rate stay the same number of tokens, to the last fraction, but
+/// no more than the bucket holds: a limit lowered from millions to ten refuses nobody for
+/// years.
 fn debt(meter: &Meter, state: State, now: Timestamp) -> Span {
-    let rate = u64::from(meter.rate.max(1));
     if state.at < now.as_micros() {
         return Span::ZERO;
     }
-    let micros = state.at - now.as_micros();
+    let (rate, micros) = (u64::from(meter.rate.max(1)), state.at - now.as_micros());
     if state.previous == rate {
         return Span { micros, fraction: state.count };
     }
-    let taken = u128::from(micros + u64::from(state.count > 0)) * u128::from(state.previous);
-    let micros = u64::try_from(taken / u128::from(rate) + 1).unwrap_or(u64::MAX);
-    Span { micros, fraction: 0 }
+    let taken = u128::from(micros) * u128::from(state.previous) + u128::from(state.count);
+    let debt = Span {
+        micros: u64::try_from(taken / u128::from(rate)).unwrap_or(u64::MAX),
+        fraction: (taken % u128::from(rate)) as u64,
+    };
+    debt.min(meter.refill(meter.size().into()))
 }

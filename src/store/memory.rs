@@ -3,18 +3,23 @@
 //! A counter is a small entry of fixed size in one of many locked tables; its key is
 //! kept as a fingerprint only, so counting allocates nothing once a counter exists.
 //! Expired counters leave when [`MemoryStore::sweep`] is called. What an operation
-//! does to a state is `limiter::fixed_window`'s business, not this file's.
+//! does to a state is [`Meter::step`](crate::limiter::Meter::step)'s business, not this
+//! file's.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+mod set;
+mod shard;
+
+use std::hash::{BuildHasher, RandomState};
+use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hashbrown::HashTable;
 use parking_lot::Mutex;
-use siphasher::sip128::{Hasher128, SipHasher13};
+
+use shard::{Fingerprint, Shard};
 
 use super::{Counts, Store, StoreError};
 use crate::clock::Timestamp;
-use crate::limiter::{Action, Batch, Count, Meter, Operation, State, Window};
+use crate::limiter::{Action, Batch, Count, Operation, State, Step};
 
 const SHARDS: usize = 64;
 /// Shards visited by one sweep; four sweeps visit all.
@@ -42,9 +47,10 @@ impl Default for MemoryConfig {
 /// that was forgotten.
 ///
 /// It holds [`MemoryConfig::max_counters`] at most. At that number a counter that
-/// would be new is answered with [`StoreError::Full`]; those held go on counting
-/// exactly, and expired ones make room. A counter exists from its first hit on: a look
-/// and a give-back find zero and leave nothing behind.
+/// would be new is answered with [`StoreError::Full`], and so is a whole set that needs
+/// one; those held go on counting exactly, and expired ones make room. A counter exists
+/// from its first hit on: a look, a refused hit that is spared and a give-back find zero
+/// and leave nothing behind.
 #[derive(Debug)]
 pub struct MemoryStore {
     shards: Box<[Padded]>,
@@ -58,33 +64,6 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Padded(Mutex<Shard>);
-
-#[derive(Debug, Default)]
-struct Shard {
-    counters: HashTable<Counter>,
-    /// The last moment at which expired counters left. Time does not go back behind it
-    /// here, or a forgotten counter could be spent once more.
-    swept: Timestamp,
-}
-
-#[derive(Debug)]
-struct Counter {
-    fingerprint: Fingerprint,
-    meter: Meter,
-    state: State,
-}
-
-/// Stands for a counter key and a window length.
-///
-/// Two keys of one fingerprint would share a counter. 128 bits of a keyed hash make
-/// that no concern: a million counters hold such a pair with a chance of 10^-27, and
-/// nobody can search for one without the hash keys, which are random and stay in the
-/// process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fingerprint {
-    shard: u64,
-    hash: u64,
-}
 
 impl MemoryStore {
     /// An empty store.
@@ -118,97 +97,66 @@ impl MemoryStore {
         dropped
     }
 
-    fn apply_one(
-        &self,
-        key: &[u8],
-        operation: &Operation,
-        now: Timestamp,
-    ) -> Result<Count, StoreError> {
+    /// Applies a set of one operation.
+    fn apply_one(&self, batch: &Batch, operation: &Operation) -> Result<Count, StoreError> {
         let Operation { meter, action, .. } = *operation;
-        let window = meter.window;
-        let fingerprint = self.fingerprint(key, window);
+        let fingerprint = Fingerprint::of(batch.key(operation), &meter, self.hash_keys);
         let mut shard = self.shards[fingerprint.shard as usize % SHARDS].0.lock();
-        let now = now.max(shard.swept);
-        if let Some(state) = shard.state(fingerprint) {
-            let step = meter.step(*state, action, now);
-            *state = step.state;
+        let now = shard.now(batch.now);
+        if let Some(counter) = shard.find_mut(fingerprint) {
+            let step = meter.step(counter.state, action, now);
+            counter.set(&meter, step.state);
             return Ok(meter.count(&step, action, now));
         }
         let step = meter.step(State::default(), action, now);
-        let count = meter.count(&step, action, now);
-        if matches!(action, Action::Spend(0) | Action::GiveBack(_)) {
-            return Ok(count);
+        if begins(action, &step) {
+            self.reserve(&mut shard, now)?;
+            shard.insert(fingerprint, &meter, step.state);
         }
-        self.reserve(&mut shard, now)?;
-        shard.insert(Counter { fingerprint, meter, state: step.state });
-        Ok(count)
+        Ok(meter.count(&step, action, now))
     }
 
     /// Takes room for one more counter.
     fn reserve(&self, shard: &mut Shard, now: Timestamp) -> Result<(), StoreError> {
-        if self.take_room() {
+        if self.take_room(1) {
             return Ok(());
         }
-        // Windows end on whole seconds: within one, a second sweep would find nothing, and
-        // a flood of new keys does not get to walk the shard each time.
-        if shard.swept.as_secs() < now.as_secs() {
+        if shard.is_worth_sweeping(now) {
             self.sweep_shard(shard, now);
-            if self.take_room() {
+            if self.take_room(1) {
                 return Ok(());
             }
         }
         Err(StoreError::Full(self.max_counters))
     }
 
-    fn take_room(&self) -> bool {
-        let more = |held| (held < self.max_counters).then_some(held + 1);
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// The window follows the key in a fixed number of bytes, so no two pairs write the
-    /// same bytes.
-    fn fingerprint(&self, key: &[u8], window: Window) -> Fingerprint {
-        let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
-        hasher.write(key);
-        hasher.write_u64(window.as_secs());
-        let hash = hasher.finish128();
-        Fingerprint { shard: hash.h1, hash: hash.h2 }
+    /// Takes room for that many counters, or for none.
+    fn take_room(&self, counters: usize) -> bool {
+        let more =
+            |held: usize| held.checked_add(counters).filter(|held| *held <= self.max_counters);
+        counters == 0 || self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 }
 
-impl Shard {
-    fn state(&mut self, fingerprint: Fingerprint) -> Option<&mut State> {
-        let same = |counter: &Counter| counter.fingerprint == fingerprint;
-        self.counters.find_mut(fingerprint.hash, same).map(|counter| &mut counter.state)
-    }
-
-    fn insert(&mut self, counter: Counter) {
-        self.counters.insert_unique(counter.fingerprint.hash, counter, Counter::hash);
-    }
-
-    fn sweep(&mut self, now: Timestamp) -> usize {
-        let before = self.counters.len();
-        self.swept = self.swept.max(now);
-        self.counters.retain(|counter| counter.meter.expires(counter.state) > now.as_secs());
-        let kept = self.counters.len();
-        // After a flood the table gives its memory back.
-        if kept < self.counters.capacity() / 8 {
-            self.counters.shrink_to(kept * 2, Counter::hash);
-        }
-        before - kept
-    }
-}
-
-impl Counter {
-    fn hash(&self) -> u64 {
-        self.fingerprint.hash
-    }
+/// Whether a counter exists from this step on.
+fn begins(action: Action, step: &Step) -> bool {
+    step.spent && matches!(action, Action::Spend(1..))
 }
 
 impl Store for MemoryStore {
     async fn apply(&self, batch: &Batch) -> Counts {
-        let one = |operation| self.apply_one(batch.key(operation), operation, batch.now);
-        batch.operations().iter().map(one).collect()
+        let mut counts = Counts::new();
+        for set in batch.sets() {
+            match set {
+                [operation] => counts.push(self.apply_one(batch, operation)),
+                _ => match self.apply_set(batch, set) {
+                    Ok(answers) => counts.extend(answers.into_iter().map(Ok)),
+                    // Nobody can say which of them had no room.
+                    Err(error) => counts.extend(iter::repeat_n(Err(error), set.len())),
+                },
+            }
+        }
+        counts
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -5,8 +5,11 @@
 //! - Answers come one per operation and in order; one failure does not hide the others.
 //! - An operation counts once or, when it answers with an error, at most once; a store
 //!   never repeats an operation whose outcome is unknown.
-//! - Concurrent operations on one counter behave as if run one after the other.
-//! - A counter is kept until its window has ended and leaves by itself some time after.
+//! - A set of several operations spends all or nothing: if it is refused or one of its
+//!   counters fails, none of them changes (and in the second case all answer with errors).
+//! - Concurrent sets behave as if run one after the other.
+//! - A counter is kept for as long as it matters (until its window has ended, the one after
+//!   a sliding window, or the bucket is full) and leaves by itself some time after.
 //! - A clock that steps back makes nothing countable again: over all windows seen, no
 //!   more than one limit each is admitted.
 //! - `apply` ends within the store's deadline; dropping it early does no harm, though the
@@ -18,8 +21,8 @@ pub mod redis;
 pub mod secret;
 
 pub use any::AnyStore;
-use std::sync::Arc;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;

@@ -1,12 +1,14 @@
 //! Counters in Redis: shared by all replicas, one round trip for a batch.
 //!
-//! A counter's Redis key is its counter key followed by the start of its window in
-//! decimal. One script call applies a whole batch; each key stands alone, so an error of
-//! one does not hide the others. A counter gets its end when it begins, within the same
-//! call: no lost reply leaves one that stays for ever.
+//! The Redis key of a fixed window is its counter key followed by the start of the window
+//! in decimal; the other algorithms keep one key for all windows. One script call applies a
+//! whole batch; each set stands alone, so an error of one does not hide the others. A
+//! counter gets its end with the write that begins it: no lost reply leaves one that stays
+//! for ever.
 
 mod config;
 mod link;
+mod reply;
 mod script;
 
 use std::fmt;
@@ -19,7 +21,7 @@ use redis::{Cmd, RedisResult, Script, ServerErrorKind, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use config::{RedisConfig, RedisConfigError, SocketType};
+pub use config::{RedisConfig, RedisConfigError, ScriptClock, SocketType};
 use link::Link;
 
 use super::{Counts, Store, StoreError};
@@ -32,7 +34,7 @@ use crate::limiter::Batch;
 /// is [`StoreError::Unavailable`] and comes at once; a background task, which ends with
 /// the store, connects again about once a second at the latest.
 pub struct RedisStore {
-    config: RedisConfig,
+    config: Arc<RedisConfig>,
     script: Script,
     link: Arc<Link>,
     errors: AtomicU64,
@@ -55,11 +57,11 @@ impl RedisStore {
     ///
     /// To be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Self {
-        let link = Arc::new(Link::new());
-        let keeper = tokio::spawn(Arc::clone(&link).keep(config.clone()));
+        let (config, link) = (Arc::new(config), Arc::new(Link::new()));
+        let keeper = tokio::spawn(Arc::clone(&link).keep(Arc::clone(&config)));
         Self {
             config,
-            script: script::count(),
+            script: script::script(),
             link,
             errors: AtomicU64::new(0),
             _keeper: AbortOnDropHandle::new(keeper),
@@ -116,16 +118,9 @@ impl Store for RedisStore {
         if batch.is_empty() {
             return Counts::new();
         }
-        let operations = batch.operations().len();
-        let all = |error| iter::repeat_n(Err(error), operations).collect();
-        let counts: Counts = match self.run(batch).await {
-            Ok(Value::Array(replies)) if replies.len() == operations => {
-                replies.into_iter().map(script::answer).collect()
-            }
-            Ok(Value::ServerError(error)) => all(StoreError::Refused(error.to_string())),
-            Ok(_) => all(StoreError::Refused("a reply that is no list of counts".into())),
-            Err(error) => all(error),
-        };
+        let counts = self.run(batch).await.and_then(|value| reply::counts(batch, value));
+        let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
+        let counts: Counts = counts.unwrap_or_else(all);
         let errors = counts.iter().filter(|count| count.is_err()).count() as u64;
         if errors > 0 {
             self.errors.fetch_add(errors, Ordering::Relaxed);

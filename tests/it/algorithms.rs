@@ -214,9 +214,9 @@ fn tokens_taken_stay_taken_when_the_rate_changes() {
         meter.count(&look, Action::Spend(0), now).after
     };
     assert_eq!(used(bucket(10, 10)), 10);
-    // Raised: ten of twenty are left, give or take the microsecond of rounding.
-    assert_eq!(used(bucket(20, 20)), 11);
-    assert!(bucket(20, 20).step(spent.state, Action::Spend(9), now).admitted);
+    // Raised: ten of twenty are left.
+    assert_eq!(used(bucket(20, 20)), 10);
+    assert!(bucket(20, 20).step(spent.state, Action::Spend(10), now).admitted);
     // Lowered: nothing is left.
     assert_eq!(used(bucket(5, 5)), 5);
     assert!(!bucket(5, 5).step(spent.state, Action::Spend(1), now).admitted);

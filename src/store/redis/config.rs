@@ -27,6 +27,19 @@ pub struct RedisConfig {
     /// Counters live that many seconds longer, so that a replica whose clock is behind by
     /// less still finds them. 0, which is envoyproxy's behaviour.
     pub key_slack_secs: u64,
+    /// Which clock sliding windows and buckets go by. The server's.
+    pub clock: ScriptClock,
+}
+
+/// The clock of sliding windows and buckets. (Fixed windows go by the batch's, as
+/// envoyproxy's do.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScriptClock {
+    /// That of Redis: replicas agree, however their own clocks differ.
+    #[default]
+    Server,
+    /// The moment of the batch, for tests that move the clock by hand.
+    Batch,
 }
 
 /// The kind of socket Redis listens on.
@@ -147,6 +160,7 @@ impl RedisConfig {
             timeout: Duration::from_millis(500),
             expiration_jitter_max_secs: 0,
             key_slack_secs: 0,
+            clock: ScriptClock::default(),
         }
     }
 

@@ -102,7 +102,7 @@ impl Link {
     }
 
     /// Keeps a connection open for as long as it is polled.
-    pub(super) async fn keep(self: Arc<Self>, config: RedisConfig) {
+    pub(super) async fn keep(self: Arc<Self>, config: Arc<RedisConfig>) {
         let address = config.describe();
         let mut backoff = BACKOFF_MIN;
         let mut told = false;
@@ -209,7 +209,7 @@ where
     let (mut connection, driver) =
         MultiplexedConnection::new_with_config(&config.greeting(), stream, settings).await?;
     let mut driver = AbortOnDropHandle::new(tokio::spawn(driver));
-    let script = script::count();
+    let script = script::script();
     tokio::select! {
         loaded = script.load_async(&mut connection) => loaded.map(drop)?,
         _ = &mut driver => return Err(io_error(io::ErrorKind::UnexpectedEof)),

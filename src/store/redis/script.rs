@@ -1,77 +1,148 @@
-//! The one command of a batch: a script call out, one reply per operation back.
+//! The one command of a batch: a script call.
 //!
-//! What the script does to a counter stands in `count.lua`; how a command travels, and
-//! what its failure means for the connection, stands in `link`.
+//! What the script does to a counter stands in `script/*.lua`, the twins of the limiter's
+//! steps; what it answers is read in `reply`; how a command travels, and what its failure
+//! means for the connection, stands in `link`.
 
+use std::fmt::Display;
 use std::io::Write;
 
-use redis::{Cmd, RedisWrite, Script, Value};
+use redis::{Cmd, RedisWrite, Script};
 
-use super::RedisConfig;
-use crate::limiter::{Action, Batch, COUNT_MAX, Count, Operation};
-use crate::store::StoreError;
+use super::{RedisConfig, ScriptClock};
+use crate::limiter::{Action, Batch, COUNT_MAX, Operation, Refused};
+use crate::rules::Algorithm;
 
 /// Times to live stay below what Redis accepts, however long a window is.
 const TTL_MAX_SECS: u64 = 1 << 40;
+/// The largest number of the script that is exact.
+const EXACT_MAX: u64 = (1 << 53) - 1;
 
 /// The script, hashed once.
-pub(super) fn count() -> Script {
-    Script::new(include_str!("count.lua"))
+pub(super) fn script() -> Script {
+    Script::new(concat!(
+        include_str!("script/numbers.lua"),
+        include_str!("script/fixed_window.lua"),
+        include_str!("script/sliding_window.lua"),
+        include_str!("script/token_bucket.lua"),
+        include_str!("script/sets.lua"),
+    ))
+}
+
+/// Whether a set is one operation that needs no step: it counts whatever the counter
+/// holds, and the answer follows from the sum. Such a counter is envoyproxy's to the byte.
+pub(super) fn needs_no_step(set: &[Operation]) -> bool {
+    match set {
+        [operation] => {
+            operation.meter.algorithm == Algorithm::FixedWindow
+                && (operation.meter.refused == Refused::Spend
+                    || matches!(operation.action, Action::GiveBack(_)))
+        }
+        _ => false,
+    }
 }
 
 /// The call that applies a batch.
 pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd {
     let operations = batch.operations();
-    let mut command = Cmd::with_capacity(3 + 3 * operations.len(), 64 + 128 * operations.len());
+    let mut command = Cmd::with_capacity(4 + 4 * operations.len(), 64 + 128 * operations.len());
     command.arg("EVALSHA").arg(script.get_hash()).arg(operations.len());
     for operation in operations {
         write_key(&mut command, batch, operation);
     }
-    for operation in operations {
-        match operation.action {
-            Action::Spend(hits) => command.write_arg_fmt(hits.min(COUNT_MAX)),
-            Action::GiveBack(hits) => {
-                command.write_arg_fmt(format_args!("-{}", hits.min(COUNT_MAX)));
-            }
+    match config.clock {
+        ScriptClock::Server => command.write_arg(b""),
+        ScriptClock::Batch => command.write_arg_fmt(batch.now.as_micros()),
+    }
+    for set in batch.sets() {
+        if needs_no_step(set) {
+            set.iter().for_each(|operation| write_sum(&mut command, operation, config));
+            continue;
         }
-        command.write_arg_fmt(ttl(operation, config));
+        command.write_arg_fmt(set.len());
+        for operation in set {
+            if set.len() > 1 {
+                command.write_arg_fmt(operation.part.group);
+                command.write_arg_fmt(u8::from(operation.part.quota));
+            }
+            write_step(&mut command, operation, config);
+        }
     }
     command
 }
 
-/// Writes the counter key and, in decimal, the start of the window.
+/// Writes the counter key. A fixed window has a key of its own, which ends in the second
+/// of its start; the other algorithms keep all they know under one.
 fn write_key(command: &mut Cmd, batch: &Batch, operation: &Operation) {
-    let start = operation.meter.window.start(batch.now);
     let mut out = command.writer_for_next_arg();
     // What writes to a command grows it and cannot fail.
-    let _ = out.write_all(batch.key(operation)).and_then(|()| write!(out, "{start}"));
+    let _ = out.write_all(batch.key(operation));
+    if operation.meter.algorithm == Algorithm::FixedWindow {
+        let _ = write!(out, "{}", operation.meter.window.start(batch.now));
+    }
 }
 
-/// Seconds a counter lives from its first hit: its window, the slack for replicas whose
-/// clocks are behind, and some jitter so that not all counters of a window leave at once.
+fn write_sum(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
+    command.write_arg(b"f");
+    match operation.action {
+        Action::Spend(hits) => command.write_arg_fmt(hits.min(COUNT_MAX)),
+        Action::GiveBack(hits) => {
+            command.write_arg_fmt(format_args!("-{}", hits.min(COUNT_MAX)));
+        }
+    }
+    command.write_arg_fmt(ttl(operation, config));
+}
+
+fn write_step(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
+    let Operation { meter, action, .. } = operation;
+    let (word, hits) = match *action {
+        Action::Spend(hits) if hits > meter.size().into() => ("never", hits),
+        Action::Spend(hits) => ("spend", hits),
+        Action::GiveBack(hits) => ("give", hits),
+    };
+    let mut head = |kind: &str| {
+        command.write_arg(kind.as_bytes());
+        command.write_arg(word.as_bytes());
+        command.write_arg_fmt(ttl(operation, config));
+        command.write_arg_fmt(u8::from(meter.refused == Refused::Spend));
+        command.write_arg_fmt(meter.rate);
+    };
+    match meter.algorithm {
+        Algorithm::FixedWindow => {
+            head("w");
+            command.write_arg_fmt(hits.min(COUNT_MAX));
+        }
+        Algorithm::SlidingWindow => {
+            head("s");
+            write_all(command, [hits.min(EXACT_MAX), meter.window.as_secs()]);
+        }
+        Algorithm::TokenBucket { .. } => {
+            head("b");
+            for span in [meter.refill(hits), meter.refill(meter.size().into())] {
+                write_all(command, [span.micros, span.fraction]);
+            }
+        }
+    }
+}
+
+fn write_all<const N: usize>(command: &mut Cmd, numbers: [impl Display; N]) {
+    numbers.iter().for_each(|number| command.write_arg_fmt(number));
+}
+
+/// Seconds a counter lives: as long as it matters, the slack for replicas whose clocks are
+/// behind, and some jitter so that not all counters of a window leave at once. To a bucket
+/// the script adds the time until it is full.
 fn ttl(operation: &Operation, config: &RedisConfig) -> u64 {
     let jitter = match config.expiration_jitter_max_secs {
         0 => 0,
         max => fastrand::u64(0..max),
     };
-    let lives = operation.meter.window.as_secs().saturating_add(config.key_slack_secs);
+    let window = operation.meter.window.as_secs();
+    let matters = match operation.meter.algorithm {
+        Algorithm::FixedWindow => window,
+        Algorithm::SlidingWindow => window.saturating_mul(2),
+        Algorithm::TokenBucket { .. } => 1,
+    };
+    let lives = matters.saturating_add(config.key_slack_secs);
     lives.saturating_add(jitter).min(TTL_MAX_SECS)
-}
-
-/// The answer in one element of the script's reply.
-pub(super) fn answer(reply: Value) -> Result<Count, StoreError> {
-    let after = match reply {
-        Value::Int(after) => Some(after),
-        Value::BulkString(text) => std::str::from_utf8(&text).ok().and_then(|it| it.parse().ok()),
-        Value::ServerError(error) => return Err(StoreError::Refused(error.to_string())),
-        _ => None,
-    };
-    // Below zero stands what others have written there; nothing of it is spent.
-    let count = |after: i64| Count {
-        after: u64::try_from(after).unwrap_or(0),
-        admitted: true,
-        spent: true,
-        wait: None,
-    };
-    after.map(count).ok_or_else(|| StoreError::Refused("a reply that is no count".into()))
 }

@@ -1,0 +1,120 @@
+-- Applies one batch, set by set.
+--   KEYS[i]   the counter of operation i
+--   ARGV[1]   now in microseconds, or nothing: the clock of this server
+--   then for each set, its operations being the next of KEYS, either
+--     f AMOUNT TTL                      one operation that needs no step
+--   or the number of its operations, and for each of them
+--     [GROUP QUOTA]                     only in a set of several; QUOTA is 1 or 0
+--     KIND ACTION TTL SPENDS RATE ...   w, s or b; spend, never or give; SPENDS is 1 or 0;
+--                                       and what its kind reads
+-- Replies with the moment used, 0 if none was, then one element per operation: the value
+-- after, if it needed no step, or 1 if its hits fit plus 2 if they were spent, followed by
+-- the state; or an error.
+
+local KINDS = { w = fixed_window, s = sliding_window, b = token_bucket }
+local FELLOW = { err = 'ERR another counter of the set failed' }
+
+local function read(key, of_several)
+  local op = { key = key }
+  if of_several then
+    op.group, op.quota = take(), take() == '1'
+  end
+  op.kind = KINDS[take()]
+  op.action, op.ttl = take(), take()
+  op.spends, op.rate = take() == '1', tonumber(take())
+  op.kind.read(op)
+  return op
+end
+
+-- Takes all steps, each on what those before it left; tells whether there were errors.
+local function try(set)
+  local states, failed = {}, false
+  for _, op in ipairs(set) do
+    local state = states[op.key] or op.kind.load(op.key)
+    if state.err then
+      op.error, failed = state, true
+    else
+      op.before = state
+      op.after, op.admitted, op.spent = op.kind.step(op, state)
+      states[op.key] = op.after
+    end
+  end
+  return failed
+end
+
+-- Whether a limit group is over, or all of the quota groups are.
+local function is_refused(set)
+  local quota, over = false, {}
+  for _, op in ipairs(set) do
+    if not op.admitted and not op.quota then
+      return true
+    end
+    quota = quota or op.quota
+    over[op.group] = over[op.group] or not op.admitted
+  end
+  for _, op in ipairs(set) do
+    if op.quota and not over[op.group] then
+      return false
+    end
+  end
+  return quota
+end
+
+-- Leaves every counter as it was.
+local function undo(set)
+  local held = {}
+  for _, op in ipairs(set) do
+    held[op.key] = held[op.key] or op.before
+    op.before = held[op.key]
+    op.after, op.spent = op.kind.look(op, op.before), false
+  end
+end
+
+local function answer(op)
+  local reply = op.kind.tell(op)
+  table.insert(reply, 1, (op.admitted and 1 or 0) + (op.spent and 2 or 0))
+  return reply
+end
+
+local function apply(set)
+  local failed = try(set)
+  if not failed and #set > 1 and is_refused(set) then
+    undo(set)
+  end
+  local replies = {}
+  for i, op in ipairs(set) do
+    if not failed and op.after ~= op.before and op.after.exists then
+      -- What was read may be written: if the first write succeeds, all do.
+      op.error = op.kind.save(op)
+      failed = op.error and op.error.err
+    end
+    replies[i] = not failed and answer(op)
+  end
+  for i, op in ipairs(set) do
+    if failed then
+      replies[i] = op.error and op.error.err and op.error or FELLOW
+    end
+  end
+  return replies
+end
+
+local replies = { 0 }
+local done = 0
+while done < #KEYS do
+  local word = take()
+  if word == 'f' then
+    done = done + 1
+    replies[done + 1] = count_always(KEYS[done], take(), take())
+  else
+    local set = {}
+    for i = 1, tonumber(word) do
+      set[i] = read(KEYS[done + i], word ~= '1')
+    end
+    for _, reply in ipairs(apply(set)) do
+      done = done + 1
+      replies[done + 1] = reply
+    end
+  end
+end
+replies[1] = now or 0
+return replies
