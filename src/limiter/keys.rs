@@ -5,7 +5,7 @@
 use smallvec::SmallVec;
 
 use super::Window;
-use crate::rules::{Algorithm, Entry, Limit, Step};
+use crate::rules::{Algorithm, Entry, How, Limit, Step};
 
 /// How counters are named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +20,9 @@ pub struct Keys {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyFormat {
     /// `tg1:f60:domain:key=value,key=value:` with `%`, `:`, `=` and `,` escaped in the
-    /// parts: version, algorithm (`f`, `s` or `b`) and window, domain, entries. No two
-    /// counters share a key.
+    /// parts: version, algorithm (`f`, `s` or `b`) and window, domain, entries. Where all
+    /// values of a `match` share a counter, the value is its text after `%m`, which no
+    /// escaped value begins with. No two counters share a key.
     #[default]
     Tidegate,
     /// `domain_key_value_key_value_`, as envoyproxy/ratelimit writes, so that both can
@@ -35,7 +36,7 @@ type Buffer = SmallVec<[u8; 256]>;
 impl Keys {
     /// Appends the key of the counter for `entries` in `domain`. `steps` are the matches
     /// of the entries, empty where no rule was asked; an entry that a shared wildcard
-    /// matched gives its pattern instead of its value.
+    /// or `match` matched gives its pattern instead of its value.
     pub(super) fn write(
         &self,
         (domain, kind): (&str, Kind),
@@ -45,8 +46,10 @@ impl Keys {
     ) {
         to.extend_from_slice(self.prefix.as_bytes());
         let pairs = entries.iter().enumerate().map(|(i, entry)| match steps.get(i) {
-            Some(step) if step.is_shared() => (entry.key, step.pattern(entry.key)),
-            _ => (entry.key, entry.value),
+            Some(step) if step.is_shared() => {
+                (entry.key, step.pattern(entry.key), step.how == How::Matched)
+            }
+            _ => (entry.key, entry.value, false),
         });
         match self.format {
             KeyFormat::Tidegate => {
@@ -55,12 +58,15 @@ impl Keys {
                 to.push(b':');
                 escape(domain, to);
                 to.push(b':');
-                for (i, (key, value)) in pairs.enumerate() {
+                for (i, (key, value, stands_for_many)) in pairs.enumerate() {
                     if i > 0 {
                         to.push(b',');
                     }
                     escape(key, to);
                     to.push(b'=');
+                    if stands_for_many {
+                        to.extend_from_slice(b"%m");
+                    }
                     escape(value, to);
                 }
                 to.push(b':');
@@ -68,7 +74,7 @@ impl Keys {
             KeyFormat::Envoyproxy => {
                 to.extend_from_slice(domain.as_bytes());
                 to.push(b'_');
-                for (key, value) in pairs {
+                for (key, value, _) in pairs {
                     for part in [key, value] {
                         to.extend_from_slice(part.as_bytes());
                         to.push(b'_');

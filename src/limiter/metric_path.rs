@@ -27,7 +27,7 @@ pub(super) fn of_override(domain: &str, entries: &[Entry<'_>]) -> Box<str> {
     join(domain, entries.iter().map(|entry| (entry.key, some(entry.value))))
 }
 
-/// All values, an empty one leaving its underscore; with shared wildcards their
+/// All values, an empty one leaving its underscore; with shared wildcards and matches their
 /// patterns, and then empty values leave nothing.
 fn detailed(domain: &str, entries: &[Entry<'_>], steps: &[Step<'_>]) -> Box<str> {
     let any_shared = steps.iter().any(Step::is_shared);
@@ -49,6 +49,7 @@ fn differs(entry: &Entry<'_>, step: &Step<'_>) -> bool {
     match step.how {
         How::Exact => false,
         How::Default => step.node.value_to_metric() && !entry.value.is_empty(),
+        How::Matched => step.node.value_to_metric() && !step.is_shared(),
         How::Wildcard => {
             (step.node.value_to_metric() && !step.is_shared()) || step.reaches_into_key(entry.key)
         }
@@ -57,11 +58,11 @@ fn differs(entry: &Entry<'_>, step: &Step<'_>) -> bool {
 
 fn piece<'t>(entry: &Entry<'t>, step: &Step<'t>) -> (&'t str, Option<&'t str>) {
     let value = match step.how {
-        How::Wildcard if step.is_shared() || !step.node.value_to_metric() => {
+        How::Wildcard | How::Matched if step.is_shared() || !step.node.value_to_metric() => {
             step.pattern(entry.key)
         }
         How::Default if !step.node.value_to_metric() => "",
-        How::Exact | How::Wildcard | How::Default => entry.value,
+        How::Exact | How::Wildcard | How::Matched | How::Default => entry.value,
     };
     (entry.key, some(value))
 }

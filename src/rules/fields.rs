@@ -2,12 +2,13 @@
 //!
 //! Merge keys apply in the order of the map and the last of several values wins, as in
 //! the parser of envoyproxy/ratelimit: so a merge overrides the keys that stand before
-//! it. A key that is known but means nothing at its level is accepted, with a warning.
+//! it. A key that is known but means nothing at its level is accepted, with a warning;
+//! but one that envoyproxy/ratelimit does not know is an error.
 
 use smallvec::SmallVec;
 
-use super::level::{KNOWN, Level};
-use super::read::WHOLE;
+use super::level::{KNOWN, Level, home};
+use super::read::{COUNT, WHOLE};
 use super::report::{Report, Reported, Spot, clip, describe, nearest};
 use super::scalar::{Value, resolve};
 use super::yaml::{Kind, Node, Place};
@@ -123,6 +124,13 @@ impl<'t> Fields<'t> {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Whether every key is known and means something at `level`.
+    pub(super) fn belong(&self, level: Level) -> bool {
+        let mut names = self.fields.iter().map(|field| field.name);
+        let known = self.strangers.is_empty() && self.bad_merges.is_empty();
+        known && names.all(|name| level.keys().contains(&name))
+    }
+
     /// Whether an unknown key was probably meant to be `name`.
     pub(super) fn misspells(&self, name: &str) -> bool {
         let is_near = |key: &&Node<'t>| match key.kind() {
@@ -158,6 +166,10 @@ impl<'t> Fields<'t> {
         }
         for field in &self.fields {
             let misplaced = !level.keys().contains(&field.name);
+            if misplaced && (level.is_ours() || home(field.name).is_some()) {
+                field.refuse(level, path, report);
+                continue;
+            }
             if misplaced {
                 let at = field.at;
                 let (found, allowed) = field.misplaced(level);
@@ -188,6 +200,22 @@ impl Double {
 }
 
 impl Field<'_> {
+    /// Where the value stands; `otherwise` without one.
+    pub(super) fn value_at(field: Option<&Self>, otherwise: Place) -> Place {
+        field.and_then(Field::value).map_or(otherwise, |node| node.at)
+    }
+
+    /// Reports a key that would be ignored although it says what a limit shall do.
+    fn refuse(&self, level: Level, path: &str, report: &mut Report) {
+        let place = if level == Level::Ignored { "here" } else { level.name() };
+        let found = format!("{} means nothing {place}", self.name);
+        let allowed = match home(self.name) {
+            Some(home) => format!("it is allowed {home}"),
+            None => format!("allowed {place}: {}", level.keys().join(", ")),
+        };
+        report.error(Spot { at: self.at, path }, found, allowed);
+    }
+
     fn misplaced(&self, level: Level) -> (String, String) {
         let name = self.name;
         let found = format!("{name} means nothing {}", level.name());
@@ -267,6 +295,7 @@ pub(super) fn check_number(
     };
     let allowed = match name {
         "requests_per_unit" => WHOLE.to_owned(),
+        "unit_multiplier" | "burst" => COUNT.to_owned(),
         _ => format!("put it in quotes to mean the text: {:?}", clip(&scalar.text)),
     };
     let found = format!("{name} is {}{why}", describe(node));

@@ -4,18 +4,23 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Root,
+    Defaults,
     Descriptor,
+    Match,
     RateLimit,
+    /// An element of `rate_limits`.
+    RateLimits,
     Replaces,
     /// Below a key that means nothing where it stands.
     Ignored,
 }
 
 impl Level {
-    /// The keys that mean something here.
+    /// The keys that mean something here, those of envoyproxy/ratelimit first.
     pub(super) const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Root => &["domain", "descriptors"],
+            Self::Root => &["domain", "descriptors", "all_or_nothing", "defaults"],
+            Self::Defaults => &["count_refused", "accuracy", "on_store_error"],
             Self::Descriptor => &[
                 "key",
                 "value",
@@ -27,10 +32,25 @@ impl Level {
                 "value_to_metric",
                 "share_threshold",
                 "metadata",
+                "match",
+                "rate_limits",
             ],
-            Self::RateLimit => &["unit", "requests_per_unit", "unlimited", "name", "replaces"],
+            Self::Match => &["any_of", "cidr", "regex"],
+            Self::RateLimit | Self::RateLimits => &[
+                "unit",
+                "requests_per_unit",
+                "unlimited",
+                "name",
+                "replaces",
+                "unit_multiplier",
+                "algorithm",
+                "burst",
+                "count_refused",
+                "accuracy",
+                "on_store_error",
+            ],
             Self::Replaces => &["name"],
-            Self::Ignored => &KNOWN,
+            Self::Ignored => KNOWN.split_at(REFERENCE).0,
         }
     }
 
@@ -38,16 +58,40 @@ impl Level {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Root => "at the root",
+            Self::Defaults => "in defaults",
             Self::Descriptor => "in a descriptor",
+            Self::Match => "in match",
             Self::RateLimit => "in rate_limit",
+            Self::RateLimits => "in rate_limits",
             Self::Replaces => "in replaces",
             Self::Ignored => "in a rule file",
         }
     }
+
+    /// Whether envoyproxy/ratelimit has no such level, so that whatever stands wrongly
+    /// here is an error.
+    pub(super) const fn is_ours(self) -> bool {
+        matches!(self, Self::Defaults | Self::Match | Self::RateLimits)
+    }
 }
 
-/// Every key of every level: these are accepted anywhere.
-pub(super) const KNOWN: [&str; 16] = [
+/// Where a key that envoyproxy/ratelimit does not have belongs; `None` for its own keys.
+pub(super) fn home(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "all_or_nothing" | "defaults" => "at the root",
+        "match" | "rate_limits" => "in a descriptor",
+        "any_of" | "cidr" | "regex" => "in match",
+        "unit_multiplier" | "algorithm" | "burst" => "in rate_limit",
+        "count_refused" | "accuracy" | "on_store_error" => "in rate_limit or defaults",
+        _ => return None,
+    })
+}
+
+/// How many of the known keys envoyproxy/ratelimit has: they stand first.
+const REFERENCE: usize = 16;
+
+/// Every key of every level. Those of envoyproxy/ratelimit are accepted anywhere.
+pub(super) const KNOWN: [&str; 29] = [
     "domain",
     "key",
     "value",
@@ -64,4 +108,17 @@ pub(super) const KNOWN: [&str; 16] = [
     "value_to_metric",
     "share_threshold",
     "metadata",
+    "all_or_nothing",
+    "defaults",
+    "match",
+    "any_of",
+    "cidr",
+    "regex",
+    "rate_limits",
+    "unit_multiplier",
+    "algorithm",
+    "burst",
+    "count_refused",
+    "accuracy",
+    "on_store_error",
 ];

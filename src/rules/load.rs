@@ -1,24 +1,24 @@
-//! Rule files to a ruleset: reads each file, checks what it says and grows the tree.
+//! Rule files to a ruleset: reads each file and what it says for all of its descriptors,
+//! which `descriptor` reads then.
 //!
 //! Goes on after an error, so that all of them are found. What grows meanwhile is
 //! thrown away at the end.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use super::fields::{Field, Fields, check_item};
+use super::builder::Builder;
+use super::criteria::Regexes;
+use super::defaults::Defaults;
+use super::descriptor::Parent;
+use super::fields::{Field, Fields};
 use super::level::Level;
-use super::policy::{self, Policy};
 use super::problem::{Problem, Rejected};
+use super::read::is_given;
 use super::report::{Report, Reported, Spot, clip, describe};
-use super::ruleset::{Builder, NamedLimit, NewNode, NodeId, Rule, composite};
+use super::ruleset::{NodeId, Spending};
 use super::scalar::{Value, resolve};
 use super::yaml::{self, Kind, Node, Place};
-use super::{Loaded, Options, SourceFile, metadata};
-
-/// How long the paths of all descriptors together may be, in bytes: each repeats those
-/// above it, so a short file may ask for much memory.
-const MAX_PATHS: usize = 256 << 20;
+use super::{Loaded, Options, SourceFile};
 
 /// Compiles `files` in the order of their names.
 pub(super) fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rejected> {
@@ -33,38 +33,40 @@ pub(super) fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rej
     loader.finish()
 }
 
+/// Reads files one after the other.
 #[derive(Default)]
-struct Loader {
+pub(super) struct Loader {
     options: Options,
-    builder: Builder,
-    report: Report,
+    pub(super) builder: Builder,
+    pub(super) report: Report,
+    pub(super) regexes: Regexes,
     /// The files so far, and which of them is read.
     names: Vec<String>,
     file: usize,
+    /// What the file says for its limits.
+    pub(super) defaults: Defaults,
     /// Where each node of the builder stands, by its id.
-    origins: Vec<(usize, Place)>,
+    origins: Vec<Origin>,
     /// The root under which descriptors are read.
-    domain: NodeId,
+    pub(super) domain: NodeId,
     /// How long the paths so far are.
-    paths: usize,
+    pub(super) paths: usize,
+    /// Where a domain says `all_or_nothing`, and what.
+    spending: HashMap<NodeId, (Origin, bool)>,
     /// The names of limits by domain.
-    named: HashSet<(NodeId, Box<str>)>,
-    replaced: Vec<Replacement>,
+    pub(super) named: HashSet<(NodeId, Box<str>)>,
+    pub(super) replaced: Vec<Replacement>,
 }
+
+/// A file, by its index, and a place in it.
+type Origin = (usize, Place);
 
 /// A name that some limit replaces.
-struct Replacement {
-    domain: NodeId,
-    name: Box<str>,
+pub(super) struct Replacement {
+    pub(super) domain: NodeId,
+    pub(super) name: Box<str>,
     /// What to say if no limit has that name.
-    warning: Problem,
-}
-
-/// A node that grows, and its path.
-#[derive(Clone, Copy)]
-struct Parent<'p> {
-    node: NodeId,
-    path: &'p str,
+    pub(super) warning: Problem,
 }
 
 impl Loader {
@@ -135,6 +137,8 @@ impl Loader {
             Ok(name) => self.domain(name, at).unwrap_or_else(|_| self.detached(at)),
             Err(Reported) => self.detached(at),
         };
+        self.defaults = Defaults::read(fields.get("defaults"), path, &mut self.report);
+        self.spending(fields.get("all_or_nothing"), name.as_deref().ok(), path);
         let parent = Parent { node: self.domain, path };
         self.descriptors(fields.get("descriptors"), parent);
     }
@@ -148,7 +152,7 @@ impl Loader {
         }
         let (node, is_known) = self.builder.domain(name);
         if !is_known {
-            self.origins.push((self.file, at));
+            self.located(at);
         } else if !self.options.merge_domains {
             let found = format!("domain {:?} is taken by {}", clip(name), self.origin(node));
             let allowed = "one file for each domain is allowed, unless domains are merged";
@@ -157,153 +161,45 @@ impl Loader {
         Ok(node)
     }
 
-    fn descriptors(&mut self, field: Option<&Field<'_>>, parent: Parent<'_>) {
-        for item in self.report.list(field, parent.path).unwrap_or_default() {
-            if check_item(item, parent.path, &mut self.report).is_ok() {
-                self.descriptor(item, parent);
+    /// Files that add up to one domain must not contradict each other.
+    fn spending(&mut self, field: Option<&Field<'_>>, name: Option<&str>, path: &str) {
+        let Ok(together) = self.report.boolean(field, path) else { return };
+        let (Some(field), Some(name)) = (field.filter(|_| is_given(field)), name) else { return };
+        let at = Field::value_at(Some(field), field.at);
+        match self.spending.get(&self.domain) {
+            Some((origin, said)) if *said != together => {
+                let place = self.place(*origin);
+                let found = format!("all_or_nothing is {together}, but {said} at {place}");
+                let allowed = "all files of a domain must say the same, or nothing";
+                self.report.error(Spot { at, path }, found, allowed);
             }
-        }
-    }
-
-    fn descriptor(&mut self, item: &Node<'_>, parent: Parent<'_>) {
-        let fields = Fields::gather(&[item]);
-        let key = self.key(&fields, Spot { at: item.at, path: parent.path });
-        let value = self.report.text(fields.get("value"), parent.path);
-        let joined = key.as_ref().ok().zip(value.as_ref().ok());
-        let joined = joined.map(|(key, value)| composite(key, value));
-        let path = match (&joined, parent.path) {
-            (Some(joined), "") => joined.clone(),
-            (Some(joined), above) => format!("{above}.{joined}"),
-            (None, "") => "?".to_owned(),
-            (None, above) => format!("{above}.?"),
-        };
-        self.paths += path.len();
-        if self.paths > MAX_PATHS {
-            let found = "keys and values are too long".to_owned();
-            let allowed = format!("all paths together may have {MAX_PATHS} bytes");
-            self.report.error(Spot { at: item.at, path: parent.path }, found, allowed);
-            return;
-        }
-        fields.report(Level::Descriptor, &path, &mut self.report);
-        let policy = policy::read(fields.get("rate_limit"), &path, &mut self.report);
-        let share_threshold = self.share_threshold(&fields, joined.as_deref(), &path);
-        let value_to_metric = self.report.boolean(fields.get("value_to_metric"), &path);
-        let rule = self.rule(&fields, policy, &path);
-        let new = NewNode {
-            key: key.as_deref().unwrap_or_default(),
-            value: value.as_deref().unwrap_or_default(),
-            value_to_metric: value_to_metric.unwrap_or_default(),
-            share_threshold: share_threshold.unwrap_or_default(),
-            rule,
-        };
-        let node = match joined {
-            Some(_) => self.add(parent.node, new, Spot { at: item.at, path: &path }),
-            None => self.detached(item.at),
-        };
-        self.descriptors(fields.get("descriptors"), Parent { node, path: &path });
-    }
-
-    fn key<'t>(&mut self, fields: &Fields<'t>, spot: Spot<'_>) -> Result<Cow<'t, str>, Reported> {
-        let field = fields.get("key");
-        let key = self.report.text(field, spot.path)?;
-        if !key.is_empty() {
-            return Ok(key);
-        }
-        if field.is_none() && fields.misspells("key") {
-            return Err(Reported);
-        }
-        let at = field.and_then(Field::value).map_or(spot.at, |node| node.at);
-        let found = if field.is_some() { "key is empty" } else { "key is missing" };
-        let allowed = "a descriptor needs a non-empty key";
-        Err(self.report.error(Spot { at, ..spot }, found.to_owned(), allowed))
-    }
-
-    fn share_threshold(
-        &mut self,
-        fields: &Fields<'_>,
-        joined: Option<&str>,
-        path: &str,
-    ) -> Result<bool, Reported> {
-        let field = fields.get("share_threshold");
-        let share = self.report.boolean(field, path)?;
-        match (field, joined) {
-            (Some(field), Some(joined)) if share && !joined.contains('*') => {
-                let found = format!("share_threshold stands at {:?}", clip(joined));
-                let allowed = "it needs a `*` in the value or key";
-                Err(self.report.error(Spot { at: field.at, path }, found, allowed))
-            }
-            _ => Ok(share),
-        }
-    }
-
-    /// The rule of a descriptor with `rate_limit`.
-    fn rule(
-        &mut self,
-        fields: &Fields<'_>,
-        policy: Result<Option<Policy>, Reported>,
-        path: &str,
-    ) -> Option<Rule> {
-        let shadow_mode = self.report.boolean(fields.get("shadow_mode"), path);
-        let quota_mode = self.report.boolean(fields.get("quota_mode"), path);
-        let detailed_metric = self.report.boolean(fields.get("detailed_metric"), path);
-        let metadata = metadata::read(fields.get("metadata"), path, &mut self.report);
-        let policy = policy.ok()??;
-        if !policy.name.is_empty() {
-            self.named.insert((self.domain, policy.name.clone()));
-        }
-        for replaced in &policy.replaces {
-            let spot = Spot { at: replaced.at, path };
-            let name = replaced.name.clone();
-            let found = format!("no limit of the domain is named {:?}", clip(&name));
-            let allowed = "replacing it has no effect".to_owned();
-            if let Some(warning) = self.report.problem(spot, found, allowed) {
-                self.replaced.push(Replacement { domain: self.domain, name, warning });
-            }
-        }
-        Some(Rule {
-            path: path.into(),
-            limits: policy
-                .limit
-                .map(|limit| NamedLimit { limit, name: policy.name.clone() })
-                .into_iter()
-                .collect(),
-            requests_per_unit: policy.requests_per_unit,
-            replaces: policy.replaces.into_iter().map(|replaced| replaced.name).collect(),
-            shadow_mode: shadow_mode.ok()?,
-            quota_mode: quota_mode.ok()?,
-            detailed_metric: detailed_metric.ok()?,
-            metadata: metadata.ok()?,
-        })
-    }
-
-    fn add(&mut self, parent: NodeId, new: NewNode<'_>, spot: Spot<'_>) -> NodeId {
-        match self.builder.child(parent, new) {
-            Ok(node) => {
-                self.origins.push((self.file, spot.at));
-                node
-            }
-            Err(taken) => {
-                let found =
-                    format!("a second descriptor of this path, after {}", self.origin(taken));
-                let allowed = "key and value joined by `_` must differ from their siblings";
-                self.report.error(spot, found, allowed);
-                self.detached(spot.at)
+            Some(_) => {}
+            None => {
+                self.spending.insert(self.domain, ((self.file, at), together));
+                let spending = if together { Spending::AllOrNothing } else { Spending::Each };
+                self.builder.spend(name, spending);
             }
         }
     }
 
     /// A node outside the tree, under which a wrong descriptor's children are checked.
-    fn detached(&mut self, at: Place) -> NodeId {
-        self.origins.push((self.file, at));
+    pub(super) fn detached(&mut self, at: Place) -> NodeId {
+        self.located(at);
         self.builder.detached()
     }
 
+    /// Notes where the node stands that the builder makes next, or made last.
+    pub(super) fn located(&mut self, at: Place) {
+        self.origins.push((self.file, at));
+    }
+
     /// Names the place of a node.
-    fn origin(&self, node: NodeId) -> String {
-        let Some((file, Place { line, column })) = self.origins.get(node as usize) else {
-            return String::new();
-        };
-        let name = self.names.get(*file).map_or("", String::as_str);
+    pub(super) fn origin(&self, node: NodeId) -> String {
+        self.origins.get(node as usize).map_or(String::new(), |origin| self.place(*origin))
+    }
+
+    fn place(&self, (file, Place { line, column }): Origin) -> String {
+        let name = self.names.get(file).map_or("", String::as_str);
         format!("{name}:{line}:{column}")
     }
 }

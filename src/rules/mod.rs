@@ -6,21 +6,29 @@
 //! `sources`, counting to `limiter`.
 //!
 //! Text passes through `yaml` (located nodes), `scalar` (what YAML 1.1 takes them for),
-//! `fields` (merges applied, keys checked) and `read` (typed values) to `load`, which
-//! grows the tree.
+//! `fields` (merges applied, keys checked) and `read` (typed values) to `load` and
+//! `descriptor`, which grow the tree.
 
 mod limit;
 mod pattern;
+mod network;
+mod matcher;
 mod problem;
 mod ruleset;
+mod builder;
 mod yaml;
 mod scalar;
 mod report;
 mod level;
 mod fields;
 mod read;
+mod defaults;
+mod replaces;
+mod terms;
 mod policy;
+mod criteria;
 mod metadata;
+mod descriptor;
 mod load;
 
 pub use limit::{Accuracy, Algorithm, Limit, OnStoreError, Unit};

@@ -1,133 +1,171 @@
-//! `rate_limit`: the limit of a rule, its name and what it replaces.
+//! `rate_limit` and `rate_limits`: the limits of a rule and what they replace.
+
+use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
 
 use super::fields::{Field, Fields, check_item};
 use super::level::Level;
-use super::limit::{Limit, Unit};
-use super::report::{Report, Reported, Spot, clip, nearest};
+use super::limit::Algorithm;
+use super::read::is_given;
+use super::replaces::Replaced;
+use super::report::{Report, Reported, Spot, clip};
+use super::ruleset::NamedLimit;
+use super::terms::{self, Context, Terms};
 use super::yaml::{Node, Place};
 
-const UNITS: &str = "second, minute, hour, day, week, month and year are allowed";
+/// How many limits a descriptor may have: each costs an operation per request.
+const MAX_LIMITS: usize = 16;
 
-/// A valid `rate_limit`.
-#[derive(Debug)]
+/// The valid limits of a descriptor.
+#[derive(Debug, Default)]
 pub(super) struct Policy {
-    /// `None` means unlimited.
-    pub(super) limit: Option<Limit>,
+    /// None means unlimited.
+    pub(super) limits: Vec<NamedLimit>,
+    /// As written for the first limit.
     pub(super) requests_per_unit: u32,
-    pub(super) name: Box<str>,
+    /// The names given, that of an unlimited rule included.
+    pub(super) names: Vec<Box<str>>,
     pub(super) replaces: Vec<Replaced>,
 }
 
-/// A name in `replaces`.
-#[derive(Debug)]
-pub(super) struct Replaced {
-    pub(super) at: Place,
-    pub(super) name: Box<str>,
-}
-
-/// Reads `rate_limit`; `None` where there is none.
+/// Reads the limits of a descriptor with these fields; `None` where there are none.
 pub(super) fn read(
-    field: Option<&Field<'_>>,
-    path: &str,
+    descriptor: &Fields<'_>,
+    context: Context<'_>,
     report: &mut Report,
 ) -> Result<Option<Policy>, Reported> {
-    let (Some(field), [_, ..]) = (field, report.maps(field, path)?) else {
+    let (one, several) = (descriptor.get("rate_limit"), descriptor.get("rate_limits"));
+    let both = match several.filter(|_| is_given(one) && is_given(several)) {
+        Some(several) => {
+            let spot = Spot { at: several.at, path: context.path };
+            let found = "rate_limits stands beside rate_limit".to_owned();
+            Err(report.error(spot, found, "one of the two is allowed"))
+        }
+        None => Ok(()),
+    };
+    let one = single(one, context, report);
+    let several = list(several, context, report);
+    both?;
+    Ok(one?.or(several?))
+}
+
+fn single(
+    field: Option<&Field<'_>>,
+    context: Context<'_>,
+    report: &mut Report,
+) -> Result<Option<Policy>, Reported> {
+    let (Some(field), [_, ..]) = (field, report.maps(field, context.path)?) else {
         return Ok(None);
     };
     let fields = Fields::gather(field.maps());
-    fields.report(Level::RateLimit, path, report);
-
-    let requests_per_unit = report.whole(fields.get("requests_per_unit"), path);
-    let limit = limit(&fields, Spot { at: field.at, path }, report);
-    let name = report.text(fields.get("name"), path);
-    let replaces = replaces(&fields, name.as_deref().ok(), path, report);
-    let (requests_per_unit, name) = (requests_per_unit?, name?.into());
-    let limit = limit?.map(|unit| Limit::fixed(requests_per_unit, unit));
-    Ok(Some(Policy { limit, requests_per_unit, name, replaces: replaces? }))
+    fields.report(Level::RateLimit, context.path, report);
+    let mut policy = Policy::default();
+    let terms = terms::read(&fields, field.at, context, report)?;
+    policy.add(terms);
+    Ok(Some(policy))
 }
 
-/// The unit; `None` for unlimited.
-fn limit(
-    fields: &Fields<'_>,
-    spot: Spot<'_>,
+fn list(
+    field: Option<&Field<'_>>,
+    context: Context<'_>,
     report: &mut Report,
-) -> Result<Option<Unit>, Reported> {
-    let path = spot.path;
-    let unlimited = report.boolean(fields.get("unlimited"), path);
-    let field = fields.get("unit");
-    let written = report.text(field, path);
-    let (unlimited, written) = (unlimited?, written?);
-    let at = field.and_then(Field::value).map_or(spot.at, |node| node.at);
-    match (unlimited, Unit::parse(&written)) {
-        (false, Some(unit)) => Ok(Some(unit)),
-        (false, None) if field.is_none() && fields.misspells("unit") => Err(Reported),
-        (false, None) => {
-            let found = match (field, &*written) {
-                (None, _) => "unit is missing".to_owned(),
-                (_, "") => "unit is empty".to_owned(),
-                _ => format!("unit is {:?}", clip(&written)),
-            };
-            let names = Unit::ALL.map(|unit| unit.name().to_lowercase());
-            let near = nearest(&written, &names.each_ref().map(String::as_str));
-            let allowed = near.map(|name| format!("did you mean {name:?}? "));
-            let allowed = allowed.unwrap_or_default() + UNITS;
-            Err(report.error(Spot { at, path }, found, allowed))
-        }
-        (true, Some(_)) => {
-            let found = format!("unlimited stands beside unit {:?}", clip(&written));
-            Err(report.error(Spot { at, path }, found, "one of the two is allowed"))
-        }
-        (true, None) => {
-            if let Some(field) = fields.get("requests_per_unit") {
-                let found = "requests_per_unit stands beside unlimited".to_owned();
-                report.warn(Spot { at: field.at, path }, found, "there is no limit");
-            }
-            Ok(None)
-        }
+) -> Result<Option<Policy>, Reported> {
+    let path = context.path;
+    let items = report.list(field, path)?;
+    let Some(field) = field.filter(|_| is_given(field)) else {
+        return Ok(None);
+    };
+    let spot = Spot { at: Field::value_at(Some(field), field.at), path };
+    if items.is_empty() {
+        let found = "rate_limits is an empty list".to_owned();
+        return Err(report.error(spot, found, "at least one limit is required"));
     }
-}
-
-/// The names in `replaces`; `own` is the limit's name, if that is known.
-fn replaces(
-    fields: &Fields<'_>,
-    own: Option<&str>,
-    path: &str,
-    report: &mut Report,
-) -> Result<Vec<Replaced>, Reported> {
-    let mut names = Vec::new();
+    if items.len() > MAX_LIMITS {
+        let found = format!("rate_limits holds {} limits", items.len());
+        let allowed = format!("{MAX_LIMITS} are allowed for one descriptor");
+        return Err(report.error(spot, found, allowed));
+    }
+    let mut policy = Policy::default();
+    let mut kinds = HashMap::new();
     let mut result = Ok(());
-    for item in report.list(fields.get("replaces"), path)? {
-        match replaced(item, own, path, report) {
-            Ok(name) => names.push(name),
+    for item in items {
+        let terms = element(item, context, report)
+            .and_then(|terms| differs(terms, Spot { at: item.at, path }, &mut kinds, report));
+        match terms {
+            Ok(terms) => policy.add(terms),
             Err(reported) => result = Err(reported),
         }
     }
-    result.map(|()| names)
+    policy.check_replaces(path, report).and(result).map(|()| Some(policy))
 }
 
-fn replaced(
-    item: &Node<'_>,
-    own: Option<&str>,
-    path: &str,
-    report: &mut Report,
-) -> Result<Replaced, Reported> {
+fn element(item: &Node<'_>, context: Context<'_>, report: &mut Report) -> Result<Terms, Reported> {
+    let path = context.path;
     check_item(item, path, report)?;
     let fields = Fields::gather(&[item]);
-    fields.report(Level::Replaces, path, report);
-    let field = fields.get("name");
-    let name = report.text(field, path)?;
-    let at = field.and_then(Field::value).map_or(item.at, |node| node.at);
-    let spot = Spot { at, path };
-    if field.is_none() && fields.misspells("name") {
-        return Err(Reported);
+    fields.report(Level::RateLimits, path, report);
+    let unlimited = fields.get("unlimited");
+    if let Some(field) = unlimited
+        && let Ok(true) = report.boolean(unlimited, path)
+    {
+        let found = "unlimited stands in rate_limits".to_owned();
+        let allowed = "only limits are allowed in the list";
+        return Err(report.error(Spot { at: field.at, path }, found, allowed));
     }
-    if name.is_empty() {
-        let allowed = "name the limit that is replaced: `name: other`";
-        return Err(report.error(spot, "a replaces element names no limit".to_owned(), allowed));
+    terms::read(&fields, item.at, context, report)
+}
+
+/// What tells counters of one descriptor apart: algorithm and length of window.
+type Kinds = HashMap<(Discriminant<Algorithm>, u64), Place>;
+
+/// Two limits of one kind would share a counter.
+fn differs(
+    terms: Terms,
+    spot: Spot<'_>,
+    kinds: &mut Kinds,
+    report: &mut Report,
+) -> Result<Terms, Reported> {
+    let Some(limit) = terms.limit else { return Ok(terms) };
+    let secs = terms::window_secs(limit.unit, limit.multiplier);
+    let kind = (discriminant(&limit.algorithm), secs);
+    match kinds.get(&kind) {
+        Some(Place { line, column }) => {
+            let name = terms::name(limit.algorithm);
+            let found =
+                format!("a second {name} of {secs} s in one list, first at {line}:{column}");
+            let allowed = "the two would share a counter, and only the smaller one would matter";
+            Err(report.error(spot, found, allowed))
+        }
+        None => {
+            kinds.insert(kind, spot.at);
+            Ok(terms)
+        }
     }
-    if Some(&*name) == own {
-        let found = format!("the limit {:?} replaces itself", clip(&name));
-        return Err(report.error(spot, found, "the name of another limit is allowed"));
+}
+
+impl Policy {
+    fn add(&mut self, terms: Terms) {
+        let Terms { limit, requests_per_unit, name, replaces } = terms;
+        if self.limits.is_empty() {
+            self.requests_per_unit = requests_per_unit;
+        }
+        if !name.is_empty() {
+            self.names.push(name.clone());
+        }
+        self.limits.extend(limit.map(|limit| NamedLimit { limit, name }));
+        self.replaces.extend(replaces);
     }
-    Ok(Replaced { at, name: name.into() })
+
+    /// A limit that another one of its own rule replaces would never count.
+    fn check_replaces(&self, path: &str, report: &mut Report) -> Result<(), Reported> {
+        let mut result = Ok(());
+        for Replaced { at, name } in &self.replaces {
+            if self.names.contains(name) {
+                let found = format!("the limit {:?} stands in the same list", clip(name));
+                let allowed = "a limit of another descriptor is allowed";
+                result = Err(report.error(Spot { at: *at, path }, found, allowed));
+            }
+        }
+        result
+    }
 }

@@ -2,7 +2,8 @@
 //! of a descriptor.
 //!
 //! Immutable once built. A look-up costs at most two hash look-ups per entry plus the
-//! wildcards of the levels it passes, and does not allocate.
+//! wildcards and matchers of the levels it passes, and does not allocate where there are
+//! none. `builder` grows it.
 
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -12,6 +13,7 @@ use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use super::Limit;
+use super::matcher::{Matchers, OfKey};
 use super::pattern::Pattern;
 
 /// One key/value pair of a descriptor.
@@ -57,17 +59,19 @@ pub struct NamedLimit {
     pub name: Box<str>,
 }
 
-/// A level of the tree: children by composite key (`key`, or `key_value`).
+/// A level of the tree: children by composite key (`key`, or `key_value`), and those with
+/// `match` by what they match.
 #[derive(Debug, Default)]
 pub struct Node {
-    composite: Box<str>,
-    rule: Option<RuleId>,
-    value_to_metric: bool,
-    share_threshold: bool,
-    children: HashTable<NodeId>,
-    wildcards: Vec<(Pattern, NodeId)>,
+    pub(super) composite: Box<str>,
+    pub(super) rule: Option<RuleId>,
+    pub(super) value_to_metric: bool,
+    pub(super) share_threshold: bool,
+    pub(super) children: HashTable<NodeId>,
+    pub(super) wildcards: Vec<(Pattern, NodeId)>,
+    pub(super) matchers: Option<Box<Matchers>>,
     /// Some child's composite key holds a `_`, so `key_value` may be there.
-    has_joined: bool,
+    pub(super) has_joined: bool,
 }
 
 /// Names a node within its ruleset.
@@ -87,6 +91,8 @@ pub enum How {
     Exact,
     /// By a pattern with `*`.
     Wildcard,
+    /// By `match`: a list of values, networks or an expression.
+    Matched,
     /// By the key alone.
     Default,
 }
@@ -106,6 +112,7 @@ pub type Steps<'r> = SmallVec<[Step<'r>; 8]>;
 impl<'r> Step<'r> {
     /// The pattern that stands for the value of an entry with this `key`: the node's
     /// composite key less `key_`, or all of it where the pattern reached into the key.
+    /// Of a node with `match`, the text of that.
     pub fn pattern(&self, key: &str) -> &'r str {
         let composite: &'r str = &self.node.composite;
         composite.strip_prefix(key).and_then(|rest| rest.strip_prefix('_')).unwrap_or(composite)
@@ -116,16 +123,20 @@ impl<'r> Step<'r> {
         self.pattern(key).len() == self.node.composite.len()
     }
 
-    /// Whether every value that the wildcard matches counts on one counter.
+    /// Whether every value that the wildcard or `match` matches counts on one counter.
+    ///
+    /// A value that reads like the pattern of a wildcard meets the same node. One that
+    /// reads like the text of a `match` need not: there a counter key must tell the two
+    /// apart by [`How::Matched`].
     pub fn is_shared(&self) -> bool {
-        self.how == How::Wildcard && self.node.share_threshold
+        matches!(self.how, How::Wildcard | How::Matched) && self.node.share_threshold
     }
 }
 
 /// One namespace of rules.
 #[derive(Debug)]
 pub struct Domain {
-    root: NodeId,
+    pub(super) root: NodeId,
     /// What a refused request spends.
     pub spending: Spending,
 }
@@ -143,9 +154,9 @@ pub enum Spending {
 /// All rules of one version.
 #[derive(Debug, Default)]
 pub struct Ruleset {
-    domains: HashMap<Box<str>, Domain>,
-    nodes: Vec<Node>,
-    rules: Vec<Rule>,
+    pub(super) domains: HashMap<Box<str>, Domain>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) rules: Vec<Rule>,
 }
 
 impl Ruleset {
@@ -169,9 +180,11 @@ impl Ruleset {
         &self.rules[id.0 as usize]
     }
 
-    /// The rule that `entries` lead to. Each entry takes one step down: to the exact
-    /// child, else the first wildcard in file order, else the child without value.
-    /// There is no way back up, and only the last entry's node counts.
+    /// The rule that `entries` lead to. Each entry takes one step down: to the child with
+    /// exactly this value or with a list that holds it, else the first wildcard in file
+    /// order, else the smallest network, else the first expression in file order, else
+    /// the child without value. There is no way back up, and only the last entry's node
+    /// counts.
     ///
     /// `steps` is cleared, then filled with the steps taken.
     pub fn find<'r>(
@@ -197,6 +210,13 @@ impl Ruleset {
         {
             return Some(reach(id, How::Exact));
         }
+        let matchers = at.matchers.as_ref().and_then(|matchers| matchers.of(entry.key));
+        let matched = |way: fn(&OfKey, &str) -> Option<NodeId>| {
+            Some(reach(way(matchers?, entry.value)?, How::Matched))
+        };
+        if let Some(step) = matched(OfKey::listed) {
+            return Some(step);
+        }
         if !at.wildcards.is_empty() {
             let mut joined: SmallVec<[u8; 256]> = SmallVec::from_slice(entry.key.as_bytes());
             joined.push(b'_');
@@ -205,11 +225,12 @@ impl Ruleset {
                 return Some(reach(*id, How::Wildcard));
             }
         }
-        self.child(at, &[entry.key]).map(|id| reach(id, How::Default))
+        matched(OfKey::described)
+            .or_else(|| self.child(at, &[entry.key]).map(|id| reach(id, How::Default)))
     }
 
     /// The child whose composite key is `parts` joined.
-    fn child(&self, at: &Node, parts: &[&str]) -> Option<NodeId> {
+    pub(super) fn child(&self, at: &Node, parts: &[&str]) -> Option<NodeId> {
         let same = |id: &NodeId| {
             let mut rest = &*self.node(*id).composite;
             parts.iter().all(|part| rest.strip_prefix(part).map(|r| rest = r).is_some())
@@ -218,90 +239,14 @@ impl Ruleset {
         at.children.find(hash(parts), same).copied()
     }
 
-    fn node(&self, id: NodeId) -> &Node {
+    pub(super) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id as usize]
     }
 }
 
-/// A node that a [`Builder`] shall add.
-#[derive(Debug)]
-pub(super) struct NewNode<'a> {
-    pub(super) key: &'a str,
-    pub(super) value: &'a str,
-    pub(super) value_to_metric: bool,
-    pub(super) share_threshold: bool,
-    pub(super) rule: Option<Rule>,
-}
-
-/// Grows a ruleset.
-#[derive(Debug, Default)]
-pub(super) struct Builder(Ruleset);
-
-impl Builder {
-    /// The root of a domain, made if it is new; says whether it was there before.
-    pub(super) fn domain(&mut self, name: &str) -> (NodeId, bool) {
-        if let Some(domain) = self.0.domains.get(name) {
-            return (domain.root, true);
-        }
-        let root = self.push(Node::default());
-        self.0.domains.insert(name.into(), Domain { root, spending: Spending::default() });
-        (root, false)
-    }
-
-    /// Adds a child. Refuses a composite key that `parent` has already, with the child
-    /// that bears it.
-    pub(super) fn child(&mut self, parent: NodeId, new: NewNode<'_>) -> Result<NodeId, NodeId> {
-        let composite = composite(new.key, new.value);
-        if let Some(taken) = self.0.child(self.0.node(parent), &[&composite]) {
-            return Err(taken);
-        }
-        let rule = new.rule.map(|rule| {
-            self.0.rules.push(rule);
-            RuleId(self.0.rules.len() as u32 - 1)
-        });
-        let wildcard = composite.contains('*').then(|| Pattern::new(&composite));
-        let has_joined = composite.contains('_');
-        let id = self.push(Node {
-            composite: composite.into(),
-            rule,
-            value_to_metric: new.value_to_metric,
-            share_threshold: new.share_threshold,
-            ..Node::default()
-        });
-        let (mut children, nodes) =
-            (std::mem::take(&mut self.0.nodes[parent as usize].children), &self.0.nodes);
-        let of = |id: &NodeId| hash(&[&nodes[*id as usize].composite]);
-        children.insert_unique(of(&id), id, of);
-        let parent = &mut self.0.nodes[parent as usize];
-        parent.children = children;
-        parent.has_joined |= has_joined;
-        parent.wildcards.extend(wildcard.map(|pattern| (pattern, id)));
-        Ok(id)
-    }
-
-    /// A node that no look-up reaches.
-    pub(super) fn detached(&mut self) -> NodeId {
-        self.push(Node::default())
-    }
-
-    pub(super) fn finish(self) -> Ruleset {
-        self.0
-    }
-
-    fn push(&mut self, node: Node) -> NodeId {
-        self.0.nodes.push(node);
-        self.0.nodes.len() as NodeId - 1
-    }
-}
-
-/// `key`, or `key_value` where there is a value.
-pub(super) fn composite(key: &str, value: &str) -> String {
-    if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") }
-}
-
 /// Hashes the joined text. The tables hold only what the rules' author wrote, so the
 /// hash needs no secret.
-fn hash(parts: &[&str]) -> u64 {
+pub(super) fn hash(parts: &[&str]) -> u64 {
     let mut hasher = SipHasher13::new();
     for part in parts {
         hasher.write(part.as_bytes());

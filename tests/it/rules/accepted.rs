@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate::rules::{Limit, Options, Rule, Unit, load};
 
-use super::{file, find, loaded, render};
+use super::{file, find, limits, loaded, render};
 
 /// The only rule of a descriptor written as flow map, in domain `shop`.
 fn rule(descriptor: &str) -> Rule {
@@ -19,7 +19,7 @@ fn check_path(descriptor: &str, path: &str) {
 
 fn check_limit(rate_limit: &str, requests_per_unit: u32, unit: Unit) {
     let rule = rule(&format!("{{key: k, rate_limit: {{{rate_limit}}}}}"));
-    assert_eq!(rule.limit, Some(Limit { requests_per_unit, unit }), "{rate_limit}");
+    assert_eq!(limits(&rule), [Limit::fixed(requests_per_unit, unit)], "{rate_limit}");
 }
 
 fn check_shadow(text: &str, expected: bool) {
@@ -115,9 +115,9 @@ fn null_means_absent() {
 #[test]
 fn an_unlimited_rule_needs_no_unit() {
     let unlimited = rule("{key: k, rate_limit: {unlimited: true, unit: fortnight}}");
-    assert_eq!((unlimited.limit, unlimited.requests_per_unit), (None, 0));
+    assert_eq!((limits(&unlimited), unlimited.requests_per_unit), (vec![], 0));
     let unlimited = rule("{key: k, rate_limit: {unlimited: true, requests_per_unit: 7}}");
-    assert_eq!((unlimited.limit, unlimited.requests_per_unit), (None, 7));
+    assert_eq!((limits(&unlimited), unlimited.requests_per_unit), (vec![], 7));
     check_warnings(
         "domain: shop\ndescriptors:\n- key: k\n  rate_limit: {unlimited: on, requests_per_unit: 7}",
         &["rules.yaml:4:31: shop.k: requests_per_unit stands beside unlimited; there is no limit"],
@@ -138,7 +138,7 @@ descriptors:
     let found = loaded(text);
     let rule = find(&found.ruleset, "shop", &[("k", "")]).unwrap();
     assert!(!rule.shadow_mode);
-    assert_eq!(rule.limit, Some(Limit { requests_per_unit: 1, unit: Unit::Minute }));
+    assert_eq!(limits(rule), [Limit::fixed(1, Unit::Minute)]);
     let enforced = "the limit is ENFORCED";
     check_warnings(
         text,
@@ -169,7 +169,7 @@ descriptors:
   value: v
   rate_limit: {unit: minute, unit: day}
 ";
-    assert_eq!(loaded(text).ruleset.rules()[0].limit.unwrap().unit, Unit::Day);
+    assert_eq!(limits(&loaded(text).ruleset.rules()[0]), [Limit::fixed(0, Unit::Day)]);
     check_warnings(
         text,
         &[
@@ -248,8 +248,8 @@ descriptors:
 ";
     let found = loaded(text);
     let rule = find(&found.ruleset, "shop", &[("b", "")]).unwrap();
-    assert_eq!(rule.limit, Some(Limit { requests_per_unit: 6, unit: Unit::Minute }));
-    assert_eq!(&*rule.name, "base");
+    assert_eq!(limits(rule), [Limit::fixed(6, Unit::Minute)]);
+    assert_eq!(&*rule.limits[0].name, "base");
     assert_eq!(json!(rule.metadata), json!({"team": "red", "tier": 2}));
     assert!(find(&found.ruleset, "shop", &[("c", "")]).is_none());
     check_warnings(text, &[]);

@@ -206,6 +206,6 @@ fn a_rule_knows_what_its_descriptor_says() {
     );
     let rule = find(&ruleset, "shop", &[("k", "v")]).unwrap();
     assert!(rule.shadow_mode && rule.quota_mode && rule.detailed_metric);
-    assert_eq!((&*rule.path, &*rule.name, rule.requests_per_unit), ("shop.k", "n", 9));
+    assert_eq!((&*rule.path, &*rule.limits[0].name, rule.requests_per_unit), ("shop.k", "n", 9));
     assert_eq!(rule.metadata.as_ref().map(serde_json::Map::len), Some(0));
 }

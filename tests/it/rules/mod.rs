@@ -7,7 +7,7 @@ mod rejected;
 
 use tidegate::rules::load;
 use tidegate::rules::{
-    Entry, Loaded, Options, Problem, Rejected, Rule, Ruleset, SourceFile, Steps,
+    Entry, Limit, Loaded, Options, Problem, Rejected, Rule, Ruleset, SourceFile, Steps,
 };
 
 fn file(name: &str, text: impl Into<Vec<u8>>) -> SourceFile {
@@ -30,6 +30,11 @@ fn find<'r>(ruleset: &'r Ruleset, domain: &str, entries: &[(&str, &str)]) -> Opt
     let mut steps = Steps::new();
     let id = ruleset.find(ruleset.domain(domain)?, &entries, &mut steps)?;
     Some(ruleset.rule(id))
+}
+
+/// The limits of a rule, without their names.
+fn limits(rule: &Rule) -> Vec<Limit> {
+    rule.limits.iter().map(|named| named.limit).collect()
 }
 
 /// Errors and warnings as an operator reads them.

@@ -133,11 +133,11 @@ descriptors:
   rate_limt: {unit: day}
   rateLimit: {unit: day}
   Value: v
-  regex: .*
+  pattern: .*
   rate_limit:
     unit: day
     requestsPerUnit: 5
-    unit_multiplier: 2
+    per: 2
     replaces: [{nmae: x, name: y}]
   unit: {units: 1}
   metadata: {anything: {goes: here}}
