@@ -1,6 +1,8 @@
 //! The Redis store: what it leaves in Redis, and what it does when Redis fails.
 
 mod address;
+mod algorithms;
+mod clocks;
 mod failure;
 
 use std::collections::BTreeSet;

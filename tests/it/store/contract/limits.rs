@@ -18,6 +18,7 @@ contract!(
     raising_frees_at_once,
     lowering_bites_at_once,
     a_bucket_gains_at_its_new_rate,
+    blocking_for_a_while_frees_nothing,
     a_limit_may_change_what_it_does_with_refused_hits,
 );
 
@@ -80,6 +81,24 @@ async fn a_bucket_gains_at_its_new_rate(store: Arc<impl Store>) {
     let small = ("b", meter(Algorithm::TokenBucket { burst: 2 }, 6, 3600));
     let refused = count(&*store, START + 2 * SECOND, small, Spend(1)).await;
     assert_eq!((refused.after, refused.wait), (2, Some(Duration::from_secs(3000))));
+}
+
+async fn blocking_for_a_while_frees_nothing(store: Arc<impl Store>) {
+    for (i, meter) in five_in_ten().into_iter().enumerate() {
+        let key = i.to_string();
+        for refused in [Refused::Spare, Refused::Spend] {
+            let ask = async |rate| {
+                let meter = Meter { refused, ..with(meter, rate) };
+                count(&*store, START, (&key, meter), Spend(1)).await.admitted
+            };
+            let fresh = u64::from(refused == Refused::Spare) * 5;
+            for _ in 0..fresh {
+                assert!(ask(5).await, "{meter:?}");
+            }
+            assert!(!ask(0).await, "{meter:?}");
+            assert!(!ask(5).await, "{meter:?}");
+        }
+    }
 }
 
 async fn a_limit_may_change_what_it_does_with_refused_hits(store: Arc<impl Store>) {
