@@ -68,6 +68,12 @@ impl Meter {
 /// One operation at `now`.
 pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) -> Step {
     let (rate, full) = (meter.rate.max(1).into(), meter.refill(meter.size().into()));
+    if meter.size() == 0 {
+        // No number of tokens can be told in times here: what was taken is kept as it was.
+        let admitted = matches!(action, Action::Spend(0) | Action::GiveBack(_));
+        let spent = admitted || meter.refused == Refused::Spend;
+        return Step { state, admitted, spent };
+    }
     let debt = debt(meter, state, now);
     let with = |debt: Span| State {
         at: now.as_micros().saturating_add(debt.micros),

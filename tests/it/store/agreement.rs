@@ -1,58 +1,149 @@
-//! The two stores answer alike: random histories, asked of both.
+//! The two stores answer alike: random histories of all algorithms, asked of both.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use tidegate::limiter::Action;
+use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{GiveBack, Spend};
-use tidegate::store::memory::{MemoryConfig, MemoryStore};
+use tidegate::limiter::{Action, Batch, Meter, NewOperation, Part, Refused, Window};
+use tidegate::rules::Algorithm;
+use tidegate::store::Store;
 
-use super::{RedisServer, config, connect, values};
+use super::RedisServer;
+use crate::support::stores;
 
-const WINDOWS: [u64; 4] = [1, 7, 60, 3600];
+const WINDOWS: [u64; 6] = [1, 7, 60, 3600, 31_536_000, 5 * 31_536_000];
+const RATES: [u32; 8] = [0, 1, 3, 7, 10, 1000, 999_999_937, u32::MAX];
+const CENTURY: u128 = 100 * 365 * 86_400;
 
-/// Seconds since the step before, and operations: key, window, action.
-type Step = (u64, Vec<(u8, usize, Action)>);
+/// One operation: which of three keys, which algorithm, and how.
+#[derive(Clone, Debug)]
+struct Line {
+    key: u8,
+    meter: Meter,
+    action: Action,
+    part: Part,
+}
 
+/// Microseconds since the step before, and sets.
+type Step = (u64, Vec<Vec<Line>>);
+
+fn meter() -> impl Strategy<Value = Meter> {
+    let algorithm = prop_oneof![
+        Just(Algorithm::FixedWindow),
+        Just(Algorithm::SlidingWindow),
+        prop::sample::select(&RATES[1..]).prop_map(|burst| Algorithm::TokenBucket { burst }),
+    ];
+    let refused = prop::sample::select(vec![Refused::Spend, Refused::Spare]);
+    (algorithm, prop::sample::select(&RATES[..]), prop::sample::select(&WINDOWS[..]), refused)
+        .prop_map(|(algorithm, rate, window, refused)| {
+            let window = Window::from_secs(window);
+            Meter { algorithm, rate, window, refused }
+        })
+        .prop_filter("a bucket refills within a century", |meter| match meter.algorithm {
+            Algorithm::TokenBucket { burst } => {
+                u128::from(burst) * u128::from(meter.window.as_secs())
+                    <= CENTURY * u128::from(meter.rate.max(1))
+            }
+            _ => true,
+        })
+}
+
+/// Hits of a set of several; with more than a limit can be the script's sums would round.
 fn hits() -> impl Strategy<Value = u64> {
     prop_oneof![
-        4 => 0_u64..6,
+        6 => 0_u64..6,
+        1 => 0..=u64::from(u32::MAX) + 1,
+    ]
+}
+
+fn any_hits() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        6 => hits(),
         1 => (1_u64 << 53) - 3..(1 << 53) + 3,
         1 => any::<u64>(),
     ]
 }
 
+fn line(hits: impl Strategy<Value = u64> + Clone) -> impl Strategy<Value = Line> {
+    let action = prop_oneof![4 => hits.clone().prop_map(Spend), 1 => hits.prop_map(GiveBack)];
+    // A group is in quota mode or is not.
+    let part = (0_u16..3).prop_map(|group| Part { group, quota: group > 0 });
+    (0_u8..2, meter(), action, part).prop_map(|(key, meter, action, part)| Line {
+        key,
+        meter,
+        action,
+        part,
+    })
+}
+
+fn boxed(hits: impl Strategy<Value = u64> + 'static) -> BoxedStrategy<u64> {
+    hits.boxed()
+}
+
 fn history() -> impl Strategy<Value = Vec<Step>> {
-    let action = prop_oneof![3 => hits().prop_map(Spend), 1 => hits().prop_map(GiveBack)];
-    let operations = prop::collection::vec((0_u8..3, 0..WINDOWS.len(), action), 0..6);
-    prop::collection::vec((prop_oneof![3 => 0_u64..2, 1 => 0_u64..90], operations), 1..25)
+    let set = prop_oneof![
+        3 => prop::collection::vec(line(boxed(any_hits())), 1),
+        2 => prop::collection::vec(line(boxed(hits())), 2..5),
+    ];
+    let passed = prop_oneof![
+        2 => Just(0_u64),
+        2 => 0_u64..3_000_000,
+        1 => 0_u64..90_000_000,
+        1 => 0_u64..40_000_000_000_000,
+    ];
+    prop::collection::vec((passed, prop::collection::vec(set, 0..5)), 1..30)
+}
+
+/// Keys are those of a plan: they differ by algorithm and window.
+fn key(line: &Line) -> String {
+    let algorithm = match line.meter.algorithm {
+        Algorithm::FixedWindow => "f",
+        Algorithm::SlidingWindow => "s",
+        Algorithm::TokenBucket { .. } => "b",
+    };
+    format!("{}:{algorithm}{}:", line.key, line.meter.window.as_secs())
+}
+
+fn batch(now: u64, sets: &[Vec<Line>]) -> Batch {
+    let mut batch = Batch::new(Timestamp::from_micros(now));
+    for (set, lines) in sets.iter().enumerate() {
+        for line in lines {
+            let &Line { meter, action, part, .. } = line;
+            let new = NewOperation { meter, action, set: set as u16, part };
+            batch.push(new, |out| out.extend_from_slice(key(line).as_bytes()));
+        }
+    }
+    batch
+}
+
+/// Few windows and keys, or histories would hardly meet a counter twice.
+fn narrowed(mut history: Vec<Step>, window: u64) -> Vec<Step> {
+    for line in history.iter_mut().flat_map(|(_, sets)| sets.iter_mut().flatten()) {
+        if line.meter.window.as_secs() > window {
+            line.meter.window = Window::from_secs(window);
+        }
+    }
+    history
 }
 
 #[test]
 fn memory_and_redis_agree() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = RedisServer::start();
-    let mut config = config(&server);
-    // Times in histories are made up, those to live are not: let none end within the test.
-    config.key_slack_secs = 3600;
-    let redis = runtime.block_on(connect(config));
+    let redis = runtime.block_on(stores::redis(&server));
 
-    let settings = ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() };
-    let checked = TestRunner::new(settings).run(&history(), |history| {
+    let settings = ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() };
+    let histories = (history(), prop::sample::select(&WINDOWS[..]));
+    let checked = TestRunner::new(settings).run(&histories, |(history, window)| {
         server.command::<()>(&["FLUSHALL"]);
-        let memory = MemoryStore::new(MemoryConfig::default());
-        let mut secs = 1_700_000_000;
-        for (passed, operations) in history {
-            secs += passed;
-            let keys: Vec<String> =
-                operations.iter().map(|(key, window, _)| format!("{key}_{window}_")).collect();
-            let lines: Vec<_> = operations
-                .iter()
-                .zip(&keys)
-                .map(|((_, window, action), key)| (key.as_str(), WINDOWS[*window], *action))
-                .collect();
-            let here = runtime.block_on(values(&memory, secs, &lines));
-            let there = runtime.block_on(values(&redis, secs, &lines));
-            prop_assert_eq!(here, there, "at {} {:?}", secs, lines);
+        let memory = stores::memory();
+        let mut now = 1_700_000_000_000_000;
+        for (passed, sets) in narrowed(history, window) {
+            now += passed;
+            let batch = batch(now, &sets);
+            let here = runtime.block_on(memory.apply(&batch));
+            let there = runtime.block_on(redis.apply(&batch));
+            prop_assert_eq!(here, there, "at {}: {:#?}", now, sets);
         }
         Ok(())
     });

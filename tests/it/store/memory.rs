@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{GiveBack, Spend};
-use tidegate::store::StoreError;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
+use tidegate::store::{Store, StoreError};
 
-use super::{apply, values};
+use super::{Entry, LIMIT, apply, batch_of_sets, count, five_in_ten, values};
 
 /// More keys than any shard has to itself.
 const MANY: u64 = 2_000;
+/// The first microsecond of a window of ten seconds.
+const MOMENT: u64 = 1_700_000_000_000_000;
 
 fn store(max_counters: usize) -> MemoryStore {
     MemoryStore::new(MemoryConfig { max_counters })
@@ -102,6 +104,59 @@ async fn a_forgotten_window_does_not_come_back_with_the_clock() {
     // Both moments count in the window of the sweep.
     assert_eq!(values(&store, 61, &[("a", 60, Spend(5))]).await, [5]);
     assert_eq!(values(&store, 121, &[("a", 60, Spend(1))]).await, [6]);
+}
+
+#[tokio::test]
+async fn a_set_without_room_for_all_of_its_counters_counts_nothing() {
+    for meter in five_in_ten() {
+        let store = store(2);
+        let name = |name: &str| format!("{name}{:?}", meter.algorithm);
+        let (a, b, c) = (name("a"), name("b"), name("c"));
+        let spend = async |keys: &[&str], hits| {
+            let set: Vec<Entry<'_>> =
+                keys.iter().map(|key| (*key, meter, Spend(hits), LIMIT)).collect();
+            let counts = store.apply(&batch_of_sets(MOMENT, &[&set])).await;
+            counts.into_iter().map(|count| count.map(|count| count.after)).collect::<Vec<_>>()
+        };
+        let full = || Err(StoreError::Full(2));
+        assert_eq!(spend(&[&a, &b, &c], 1).await, [full(), full(), full()]);
+        assert_eq!(store.held(), 0);
+        assert_eq!(spend(&[&a, &b, &a], 1).await, [Ok(1), Ok(1), Ok(2)]);
+        assert_eq!(spend(&[&a, &c], 1).await, [full(), full()]);
+        assert_eq!(spend(&[&a, &c], 9).await, [Ok(2), Ok(0)], "a refused set needs no room");
+        assert_eq!(spend(&[&a, &b], 1).await, [Ok(3), Ok(2)]);
+    }
+}
+
+#[tokio::test]
+async fn expired_counters_of_a_set_make_room_for_it() {
+    for meter in five_in_ten() {
+        let store = store(2);
+        let spend = async |secs, hits| {
+            let set: &[Entry<'_>] =
+                &[("a", meter, Spend(hits), LIMIT), ("b", meter, Spend(hits), LIMIT)];
+            let now = MOMENT + secs * 1_000_000_u64;
+            let counts = store.apply(&batch_of_sets(now, &[set])).await;
+            counts.into_iter().map(|count| count.map(|count| count.after)).collect::<Vec<_>>()
+        };
+        count(&store, MOMENT, ("a", meter), Spend(1)).await;
+        count(&store, MOMENT, ("c", meter), Spend(1)).await;
+        assert_eq!(spend(0, 1).await, [Err(StoreError::Full(2)), Err(StoreError::Full(2))]);
+        // Whether `c` leaves depends on the shard it lives in; `a` is part of the set.
+        let later = spend(100, 2).await;
+        assert!(later == [Ok(2), Ok(2)] || later.iter().all(Result::is_err), "{later:?}");
+        assert!(store.held() <= 2);
+    }
+}
+
+#[tokio::test]
+async fn a_counter_leaves_when_it_says_nothing_any_more() {
+    for (meter, secs) in five_in_ten().into_iter().zip([10, 20, 5]) {
+        let store = store(10);
+        count(&store, MOMENT, ("a", meter), Spend(2)).await;
+        assert_eq!(sweep_all(&store, MOMENT / 1_000_000 + secs - 1), 0, "{meter:?}");
+        assert_eq!(sweep_all(&store, MOMENT / 1_000_000 + secs), 1, "{meter:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

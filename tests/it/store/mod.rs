@@ -4,9 +4,11 @@ mod agreement;
 mod contract;
 mod memory;
 mod redis;
+mod schedules;
 
 use tidegate::clock::Timestamp;
-use tidegate::limiter::{Action, Batch, Window};
+use tidegate::limiter::{Action, Batch, Count, Meter, NewOperation, Part, Refused, Window};
+use tidegate::rules::Algorithm;
 use tidegate::store::redis::{RedisConfig, RedisStore, SocketType};
 use tidegate::store::{Store, StoreError};
 
@@ -17,12 +19,58 @@ type Line<'a> = (&'a str, u64, Action);
 
 fn batch(secs: u64, lines: &[Line<'_>]) -> Batch {
     let mut batch = Batch::new(Timestamp::from_secs(secs));
-    for &(key, window, action) in lines {
-        batch.push(10, Window::from_secs(window), action, |out| {
+    for (set, &(key, window, action)) in lines.iter().enumerate() {
+        let meter = Meter { refused: Refused::Spend, ..meter(Algorithm::FixedWindow, 10, window) };
+        batch.push(NewOperation::alone(meter, action, set as u16), |out| {
             out.extend_from_slice(key.as_bytes());
         });
     }
     batch
+}
+
+/// A meter that spares refused hits.
+fn meter(algorithm: Algorithm, rate: u32, window_secs: u64) -> Meter {
+    Meter { algorithm, rate, window: Window::from_secs(window_secs), refused: Refused::Spare }
+}
+
+/// One of each algorithm that admits five at once and five more in ten seconds.
+fn five_in_ten() -> [Meter; 3] {
+    let algorithms =
+        [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: 5 }];
+    algorithms.map(|algorithm| meter(algorithm, 5, 10))
+}
+
+/// One operation of a set: key, meter, action, and its part in refusing the set.
+type Entry<'a> = (&'a str, Meter, Action, Part);
+
+/// A limit that stands for itself.
+const LIMIT: Part = Part { group: 0, quota: false };
+
+fn batch_of_sets(micros: u64, sets: &[&[Entry<'_>]]) -> Batch {
+    let mut batch = Batch::new(Timestamp::from_micros(micros));
+    for (set, entries) in sets.iter().enumerate() {
+        for &(key, meter, action, part) in *entries {
+            let new = NewOperation { meter, action, set: set as u16, part };
+            batch.push(new, |out| out.extend_from_slice(key.as_bytes()));
+        }
+    }
+    batch
+}
+
+/// The counts of sets, where nothing may fail.
+async fn counts(store: &impl Store, micros: u64, sets: &[&[Entry<'_>]]) -> Vec<Count> {
+    let counts = store.apply(&batch_of_sets(micros, sets)).await;
+    counts.into_iter().collect::<Result<_, _>>().expect("every operation counts")
+}
+
+/// The count of one operation.
+async fn count(
+    store: &impl Store,
+    micros: u64,
+    (key, meter): (&str, Meter),
+    action: Action,
+) -> Count {
+    counts(store, micros, &[&[(key, meter, action, LIMIT)]]).await[0]
 }
 
 async fn apply(store: &impl Store, secs: u64, lines: &[Line<'_>]) -> Vec<Result<u64, StoreError>> {

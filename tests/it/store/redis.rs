@@ -1,16 +1,19 @@
 //! The Redis store: what it leaves in Redis, and what it does when Redis fails.
 
 mod address;
+mod algorithms;
+mod clocks;
 mod failure;
 
 use std::collections::BTreeSet;
 
 use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{GiveBack, Spend};
-use tidegate::limiter::{Batch, Window};
+use tidegate::limiter::{Batch, Meter, NewOperation, Refused};
+use tidegate::rules::Algorithm;
 use tidegate::store::{Store, StoreError};
 
-use super::{RedisServer, apply, becomes, config, connect, values};
+use super::{RedisServer, apply, becomes, config, connect, meter, values};
 
 #[tokio::test]
 async fn a_key_is_the_counter_key_and_the_start_of_the_window() {
@@ -20,7 +23,9 @@ async fn a_key_is_the_counter_key_and_the_start_of_the_window() {
     values(&store, now, &[("shop_tier_gold_op_write_", 1, Spend(2))]).await;
     values(&store, now, &[("shop_", 86_400, Spend(3)), ("", 60, Spend(1))]).await;
     let mut binary = Batch::new(Timestamp::from_secs(now));
-    binary.push(1, Window::from_secs(1), Spend(4), |out| out.extend_from_slice(b"\xff\r\n\0_"));
+    let meter = Meter { refused: Refused::Spend, ..meter(Algorithm::FixedWindow, 1, 1) };
+    let operation = NewOperation::alone(meter, Spend(4), 0);
+    binary.push(operation, |out| out.extend_from_slice(b"\xff\r\n\0_"));
     store.apply(&binary).await;
 
     let expected: [&[u8]; 4] = [

@@ -67,6 +67,7 @@ local function undo(set)
     held[op.key] = held[op.key] or op.before
     op.before = held[op.key]
     op.after, op.spent = op.kind.look(op, op.before), false
+    held[op.key] = op.after
   end
 end
 

@@ -16,6 +16,10 @@ local function longer(a, b)
   return at_most_span(a, b) and b or a
 end
 
+local function is_zero(a)
+  return a.micros == 0 and a.fraction == 0
+end
+
 local function plus(a, b, rate)
   local fraction = a.fraction + b.fraction
   local carry = fraction >= rate and 1 or 0
@@ -59,13 +63,17 @@ end
 
 -- The state at the rate of now: tokens come back at a new rate from its first operation on.
 function token_bucket.look(op, state)
-  if state.previous == op.rate or state.at < moment() then
+  if is_zero(op.full) or state.previous == op.rate or state.at < moment() then
     return state
   end
   return with(op, debt(op, state), state.exists)
 end
 
 function token_bucket.step(op, state)
+  if is_zero(op.full) then
+    local admitted = op.action ~= 'never'
+    return state, admitted, admitted or op.spends
+  end
   local owed = debt(op, state)
   if op.action == 'give' then
     return with(op, minus(owed, op.refill, op.rate), state.exists), true, true
@@ -73,8 +81,7 @@ function token_bucket.step(op, state)
   local sum = plus(owed, op.refill, op.rate)
   local admitted = op.action == 'spend' and at_most_span(sum, op.full)
   local spent = admitted or op.spends
-  local nothing = op.refill.micros == 0 and op.refill.fraction == 0
-  if not spent or nothing then
+  if not spent or is_zero(op.refill) then
     return token_bucket.look(op, state), admitted, spent
   end
   return with(op, admitted and sum or longer(owed, op.full), true), admitted, spent
