@@ -19,6 +19,9 @@ use super::yaml::{Kind, Node, Place};
 /// may keep to search faster.
 const LARGEST_REGEX: usize = 512 << 10;
 
+/// How long an expression may be, in bytes: reading it takes a hundred times as much.
+const LONGEST_REGEX: usize = 16 << 10;
+
 /// How many different expressions a set of files may hold.
 const MAX_REGEXES: usize = 1000;
 
@@ -86,7 +89,12 @@ impl Reader<'_> {
         let list = match field.value().map(|node| (node, node.kind())) {
             Some((_, Kind::Sequence(items))) => items,
             Some((node, _)) => {
-                return Err(self.report.wrong("any_of", node, self.path, "a list is allowed"));
+                return Err(self.report.wrong(
+                    "any_of",
+                    node,
+                    self.path,
+                    "a list of strings is allowed",
+                ));
             }
             None => return Err(Reported),
         };
@@ -99,7 +107,11 @@ impl Reader<'_> {
     fn cidr(&mut self, field: &Field<'_>) -> Result<Criteria, Reported> {
         let list = match field.value().map(|node| (node, node.kind())) {
             Some((_, Kind::Sequence(items))) => items,
-            Some((node, _)) => std::slice::from_ref(node),
+            Some((node, Kind::Scalar(_))) => std::slice::from_ref(node),
+            Some((node, Kind::Mapping(_))) => {
+                let allowed = "a string or a list of strings is allowed";
+                return Err(self.report.wrong("cidr", node, self.path, allowed));
+            }
             None => return Err(Reported),
         };
         let (networks, places) =
@@ -180,6 +192,10 @@ impl Reader<'_> {
             let allowed = "without match, every value matches";
             return Err(self.error(at, "regex is empty".to_owned(), allowed));
         }
+        if text.len() > LONGEST_REGEX {
+            let found = format!("regex is {} bytes long", text.len());
+            return Err(self.error(at, found, &format!("{LONGEST_REGEX} are allowed")));
+        }
         match regexes.compile(&text) {
             Ok(regex) => Ok(Criteria { matcher: Matcher::Regex(regex), places: vec![at] }),
             Err(reason) => {
@@ -210,7 +226,9 @@ fn compile(text: &str) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(text);
     let regex = builder.size_limit(LARGEST_REGEX).dfa_size_limit(LARGEST_REGEX).build();
     regex.map_err(|error| match error {
-        regex::Error::CompiledTooBig(limit) => format!("it takes more than {limit} bytes"),
+        regex::Error::CompiledTooBig(limit) => {
+            format!("it takes more than {limit} bytes; [0-9A-Za-z_] is smaller than \\w")
+        }
         // The last line is the reason, those before it show the expression.
         error => {
             let text = error.to_string();

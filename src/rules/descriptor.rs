@@ -7,6 +7,7 @@ use super::criteria::{self, Criteria};
 use super::fields::{Field, Fields, check_item};
 use super::level::Level;
 use super::load::{Loader, Replacement};
+use super::matcher::Matcher;
 use super::metadata;
 use super::policy::{self, Policy};
 use super::read::is_given;
@@ -15,8 +16,9 @@ use super::ruleset::{NodeId, Rule};
 use super::terms::Context;
 use super::yaml::Node;
 
-/// How long the paths of all descriptors together may be, in bytes: each repeats those
-/// above it, so a short file may ask for much memory.
+/// How long the paths of all descriptors together may be, in bytes, composite keys of
+/// listed values included: each repeats what stands above it, so a short file may ask
+/// for much memory.
 const MAX_PATHS: usize = 256 << 20;
 
 /// A node that grows, and its path.
@@ -54,6 +56,16 @@ impl Question<'_> {
         })
     }
 
+    /// How long the composite keys of listed values are together.
+    fn listed(&self) -> usize {
+        match self.target() {
+            Some((key, Target::Match(Matcher::AnyOf(values)))) => {
+                values.iter().map(|value| key.len() + 1 + value.len()).sum()
+            }
+            _ => 0,
+        }
+    }
+
     /// What stands for the descriptor in a path.
     fn composite(&self) -> String {
         match (self.target(), &self.key, &self.value) {
@@ -79,7 +91,7 @@ impl Loader {
         let question = self.question(&fields, Spot { at: item.at, path: parent.path }, parent);
         let composite = question.composite();
         let path = parent.join(&composite);
-        self.paths += path.len();
+        self.paths += path.len() + question.listed();
         if self.paths > MAX_PATHS {
             let found = "keys and values are too long".to_owned();
             let allowed = format!("all paths together may have {MAX_PATHS} bytes");

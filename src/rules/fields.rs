@@ -209,9 +209,10 @@ impl Field<'_> {
     fn refuse(&self, level: Level, path: &str, report: &mut Report) {
         let place = if level == Level::Ignored { "here" } else { level.name() };
         let found = format!("{} means nothing {place}", self.name);
-        let allowed = match home(self.name) {
-            Some(home) => format!("it is allowed {home}"),
-            None => format!("allowed {place}: {}", level.keys().join(", ")),
+        let allowed = match (home(self.name), self.name) {
+            (Some(home), _) => format!("it is allowed {home}"),
+            (None, "shadow_mode" | "quota_mode") => "it belongs beside rate_limits".to_owned(),
+            (None, _) => format!("allowed {place}: {}", level.keys().join(", ")),
         };
         report.error(Spot { at: self.at, path }, found, allowed);
     }

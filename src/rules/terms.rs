@@ -2,7 +2,7 @@
 
 use super::defaults::Defaults;
 use super::fields::{Field, Fields};
-use super::level::Level;
+use super::level::{Level, home};
 use super::limit::{Accuracy, Algorithm, Limit, Unit};
 use super::read::{Choices, is_given};
 use super::replaces::{self, Replaced};
@@ -133,7 +133,7 @@ impl Reader<'_, '_> {
     /// What says how to count means nothing where nothing is counted.
     fn no_limit(&mut self) -> Result<(), Reported> {
         let mut result = Ok(());
-        let ours = Level::RateLimit.keys().iter().filter(|name| super::level::home(name).is_some());
+        let ours = Level::RateLimit.keys().iter().filter(|name| home(name).is_some());
         for field in ours.filter_map(|name| self.fields.get(name)) {
             if is_given(Some(field)) {
                 let found = format!("{} stands beside unlimited", field.name);
@@ -181,7 +181,7 @@ impl Reader<'_, '_> {
             let name = unit.name().to_lowercase();
             let found = format!("unit_multiplier {multiplier} with unit {name} is too long");
             let most = LONGEST_WINDOW / unit.as_secs();
-            let allowed = format!("a window of five years is allowed: unit_multiplier {most}");
+            let allowed = format!("1 to {most} is allowed: windows of at most five years");
             let at = Field::value_at(field, Place::default());
             return Err(self.error(at, found, allowed));
         }
@@ -237,14 +237,11 @@ impl Reader<'_, '_> {
         let (unit, multiplier) = window?;
         let refill = u128::from(burst) * u128::from(window_secs(unit, multiplier));
         if refill > u128::from(LONGEST_REFILL) * u128::from(requests) {
-            let years = refill / u128::from(requests) / u128::from(YEAR);
+            let years = refill.div_ceil(u128::from(requests) * u128::from(YEAR));
             let found = format!("burst {burst} takes {years} years to refill");
+            let allowed = "burst x window / requests_per_unit may be at most 100 years";
             let at = Field::value_at(field, Place::default());
-            return Err(self.error(
-                at,
-                found,
-                "burst x window / requests_per_unit may be 100 years",
-            ));
+            return Err(self.error(at, found, allowed));
         }
         Ok(())
     }

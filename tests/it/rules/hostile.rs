@@ -3,7 +3,9 @@
 //! What matters is that each ends, with a located error or a ruleset; a quadratic
 //! step anywhere makes these tests hang.
 
-use super::{load_one, loaded};
+use std::fmt::Write as _;
+
+use super::{find, load_one, loaded};
 
 /// The first error's place and text.
 fn check(text: impl Into<Vec<u8>>, expected: &str) {
@@ -213,4 +215,88 @@ fn a_large_file_loads_and_so_do_its_duplicates() {
     let text = format!("domain: shop\ndescriptors:\n{descriptors}");
     assert_eq!(loaded(&text).ruleset.rules().len(), MANY);
     assert_eq!(load_one(text + &descriptors).unwrap_err().errors.len(), MANY);
+}
+
+#[test]
+fn a_long_list_of_values_loads_and_is_found_in() {
+    let list = |range: std::ops::Range<usize>| {
+        let values: Vec<_> = range.map(|number| format!("v{number}")).collect();
+        format!(
+            "- {{key: k, match: {{any_of: [{}]}}, rate_limit: {{unit: day}}}}\n",
+            values.join(", ")
+        )
+    };
+    let text = format!("domain: shop\ndescriptors:\n{}", list(0..100_000));
+    let ruleset = loaded(&text).ruleset;
+    for number in 0..100_000 {
+        assert!(find(&ruleset, "shop", &[("k", &format!("v{number}"))]).is_some());
+    }
+    assert!(find(&ruleset, "shop", &[("k", "v100000")]).is_none());
+    let rejected = load_one(text + &list(1..100_002)).unwrap_err();
+    assert_eq!(rejected.errors.len(), 99_999);
+}
+
+#[test]
+fn many_networks_load_and_are_found() {
+    let mut text = "domain: shop\ndescriptors:\n".to_owned();
+    for number in 0..100_000 {
+        let network = format!("10.{}.{}.{}/32", number >> 16, number >> 8 & 255, number & 255);
+        let _ =
+            write!(text, "- {{key: k, match: {{cidr: {network}}}, rate_limit: {{unit: day}}}}\n");
+    }
+    let lengths: Vec<_> = (0..=128).map(|length| format!("'::/{length}'")).collect();
+    let _ = write!(
+        text,
+        "- {{key: k, match: {{cidr: [{}]}}, rate_limit: {{unit: day}}}}\n",
+        lengths.join(", ")
+    );
+    let ruleset = loaded(&text).ruleset;
+    assert_eq!(ruleset.rules().len(), 100_001);
+    for number in 0..100_000 {
+        let address = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
+        let found = find(&ruleset, "shop", &[("k", &address)]).unwrap();
+        assert_eq!(*found.path, format!("shop.k_{address}/32"));
+    }
+    assert!(find(&ruleset, "shop", &[("k", "10.255.0.0")]).is_none());
+    for number in 0..1000 {
+        let many_lengths = format!("8000::{number:x}");
+        assert!(find(&ruleset, "shop", &[("k", &many_lengths)]).is_some());
+    }
+}
+
+#[test]
+fn expressions_that_want_memory_or_time_are_refused() {
+    let regex = |text: &str| {
+        format!("domain: shop\ndescriptors:\n- {{key: k, match: {{regex: '{text}'}}}}\n")
+    };
+    for text in [
+        "x".repeat(8 << 20),
+        "(".repeat(1 << 20),
+        format!("{}x{}", "(".repeat(100_000), ")".repeat(100_000)),
+        "((a{1000}){1000}){1000}".to_owned(),
+        "(?:){1000}{1000}{1000}{1000}x{1000}{1000}".to_owned(),
+        "a|".repeat(1 << 20),
+        "\\w{1000}".to_owned(),
+    ] {
+        let rejected = load_one(regex(&text)).expect_err("must be rejected");
+        assert_eq!(rejected.errors.len(), 1);
+        assert!(rejected.to_string().len() < 300, "{rejected}");
+    }
+    let ruleset =
+        loaded(&regex("^(a+)+$").replace("}}\n", "}, rate_limit: {unit: day}}\n")).ruleset;
+    let value = "a".repeat(1 << 20);
+    assert!(find(&ruleset, "shop", &[("k", &value)]).is_some());
+    assert!(find(&ruleset, "shop", &[("k", &(value + "b"))]).is_none());
+}
+
+#[test]
+fn long_keys_of_listed_values_are_refused_before_they_fill_the_memory() {
+    let long = "k".repeat(1 << 20);
+    let values: Vec<_> = (0..1000).map(|number| format!("v{number}")).collect();
+    let values = values.join(", ");
+    check(
+        format!("domain: shop\ndescriptors: [{{key: {long}, match: {{any_of: [{values}]}}}}]\n"),
+        "rules.yaml:2:15: shop: keys and values are too long; \
+         all paths together may have 268435456 bytes",
+    );
 }

@@ -1,8 +1,10 @@
 //! Rule files through [`tidegate::rules::load`], the way `sources` uses it.
 
 mod accepted;
+mod beyond;
 mod hostile;
 mod matching;
+mod misuse;
 mod rejected;
 
 use tidegate::rules::load;
