@@ -8,7 +8,7 @@ use std::hash::Hash;
 use super::files::{FileSet, SourceError};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::rules::{self, Loaded, Options, Rejected};
+use crate::rules::{self, Accuracy, Loaded, OnStoreError, Options, Rejected, Ruleset};
 use crate::service::{Rules, Snapshot};
 use crate::telemetry::Metrics;
 
@@ -57,6 +57,7 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let ruleset = loaded.ruleset;
+        tell_what_is_not_built(&ruleset);
         let (domains, limits) = (ruleset.domain_count(), ruleset.rules().len());
         let handles = self.metrics.handles(&ruleset);
         let snapshot = Snapshot::new(ruleset, handles, version.clone());
@@ -82,6 +83,17 @@ impl Reloader {
         self.metrics.record_failed_load();
         self.health.update(|facts| facts.rules.last_error = Some((reason.to_owned(), now)));
         tracing::error!(reason, "rules not loaded: {in_force}");
+    }
+}
+
+/// Rules may say already what is not built yet; whoever relies on it should know.
+fn tell_what_is_not_built(ruleset: &Ruleset) {
+    let limits = || ruleset.rules().iter().flat_map(|rule| &rule.limits).map(|l| l.limit);
+    if limits().any(|limit| limit.accuracy != Accuracy::Exact) {
+        tracing::warn!("accuracy: leased is not built yet; such limits count exactly");
+    }
+    if limits().any(|limit| limit.on_store_error != OnStoreError::Error) {
+        tracing::warn!("on_store_error is not built yet; callers get an error");
     }
 }
 
