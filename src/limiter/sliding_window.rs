@@ -14,7 +14,7 @@ use super::meter::{Meter, Refused, State, Step};
 use super::operation::Action;
 use crate::clock::Timestamp;
 
-/// Where counts saturate: the script's numbers are exact up to here.
+/// Where counts and hits saturate: the script's numbers are exact up to here.
 const SUM_MAX: u64 = (1 << 53) - 1;
 /// Older hits beyond the largest limit do not matter, and the script counts on that.
 const PREVIOUS_MAX: u64 = u32::MAX as u64;
@@ -24,6 +24,7 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
     let state = advance(meter, state, now);
     match action {
         Action::GiveBack(hits) => {
+            let hits = hits.min(SUM_MAX);
             let beyond = hits.saturating_sub(state.count);
             let state = State {
                 count: state.count.saturating_sub(hits),

@@ -1,25 +1,20 @@
--- Applies one batch, set by set.
---   KEYS[i]   the counter of operation i
---   ARGV[1]   now in microseconds, or nothing: the clock of this server
---   then for each set, its operations being the next of KEYS, either
---     f AMOUNT TTL                      one operation that needs no step
---   or the number of its operations, and for each of them
---     [GROUP QUOTA]                     only in a set of several; QUOTA is 1 or 0
---     KIND ACTION TTL SPENDS RATE ...   w, s or b; spend, never or give; SPENDS is 1 or 0;
---                                       and what its kind reads
--- Replies with the moment used, 0 if none was, then one element per operation: the value
--- after, if it needed no step, or 1 if its hits fit plus 2 if they were spent, followed by
--- the state; or an error.
+-- Sets of operations that take steps: all or nothing.
 
-local KINDS = { w = fixed_window, s = sliding_window, b = token_bucket }
+local KINDS = {}
 local FELLOW = { err = 'ERR another counter of the set failed' }
+
+-- Each algorithm is made when it is first needed.
+local function kind(word)
+  KINDS[word] = KINDS[word] or MAKE[word]()
+  return KINDS[word]
+end
 
 local function read(key, of_several)
   local op = { key = key }
   if of_several then
     op.group, op.quota = take(), take() == '1'
   end
-  op.kind = KINDS[take()]
+  op.kind = kind(take())
   op.action, op.ttl = take(), take()
   op.spends, op.rate = take() == '1', tonumber(take())
   op.kind.read(op)
@@ -99,23 +94,10 @@ local function apply(set)
   return replies
 end
 
-local replies = { 0 }
-local done = 0
-while done < #KEYS do
-  local word = take()
-  if word == 'f' then
-    done = done + 1
-    replies[done + 1] = count_always(KEYS[done], take(), take())
-  else
-    local set = {}
-    for i = 1, tonumber(word) do
-      set[i] = read(KEYS[done + i], word ~= '1')
-    end
-    for _, reply in ipairs(apply(set)) do
-      done = done + 1
-      replies[done + 1] = reply
-    end
+return function(first, size)
+  local set = {}
+  for i = 1, size do
+    set[i] = read(KEYS[first + i], size > 1)
   end
+  return apply(set)
 end
-replies[1] = now or 0
-return replies

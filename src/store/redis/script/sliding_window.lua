@@ -53,3 +53,5 @@ function sliding_window.save(op)
   local ahead = math.max(op.after.at * MICROS - moment(), 0) / MICROS
   return save_state(op.key, op.after, op.ttl + math.ceil(ahead))
 end
+
+return sliding_window

@@ -91,3 +91,5 @@ function token_bucket.save(op)
   local full_in = math.max(op.after.at - moment(), 0) / MICROS
   return save_state(op.key, op.after, op.ttl + math.ceil(full_in))
 end
+
+return token_bucket

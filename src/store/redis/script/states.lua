@@ -1,28 +1,4 @@
--- Numbers. All are doubles, exact up to 2^53: sums and products here stay below, or are
--- taken digit by digit.
-
-local EXACT = 9007199254740992
-local MICROS = 1000000
-
-local cursor = 1
-
--- The next argument.
-local function take()
-  cursor = cursor + 1
-  return ARGV[cursor]
-end
-
--- Microseconds since the epoch: the caller's, or else the clock of this server, which all
--- callers share. Asked for once, and only if an operation needs it.
-local now = tonumber(ARGV[1])
-
-local function moment()
-  if not now then
-    local time = redis.call('TIME')
-    now = time[1] * MICROS + time[2]
-  end
-  return now
-end
+-- States of three numbers, which stay below 2^53, and a product that does not.
 
 -- (factor * times + plus) / by, rounded down, and the remainder.
 -- With times, plus and by below 2^48 no intermediate reaches 2^53: the factor goes in by
