@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::get;
 
-use crate::rules::Rule;
+use crate::rules::{Algorithm, Limit, Rule};
 use crate::service::Rules;
 
 /// The routes, each with what it is for.
@@ -23,15 +23,43 @@ pub fn router(rules: Arc<Rules>) -> Router {
 fn limits(rules: &Rules) -> String {
     let snapshot = rules.load();
     let rules = snapshot.iter().flat_map(|snapshot| snapshot.ruleset.rules());
-    let mut lines: Vec<String> = rules.map(line).collect();
+    let mut lines: Vec<String> = rules.flat_map(lines).collect();
     lines.sort();
     lines.concat()
 }
 
-fn line(rule: &Rule) -> String {
-    let mut line = format!("{}: ", rule.path);
-    let unit = rule.limits.first().map_or("UNKNOWN", |named| named.limit.unit.name());
-    let _ = write!(line, "unit={unit} requests_per_unit={}", rule.requests_per_unit);
-    let _ = writeln!(line, ", shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
-    line
+/// The lines of a rule: as envoyproxy/ratelimit writes them, and after that what it lacks.
+fn lines(rule: &Rule) -> Vec<String> {
+    let line = |unit: &str, number: u32, more: &str| {
+        let Rule { path, shadow_mode, quota_mode, .. } = rule;
+        format!(
+            "{path}: unit={unit} requests_per_unit={number}, shadow_mode: {shadow_mode}, \
+             quota_mode: {quota_mode}{more}\n"
+        )
+    };
+    if rule.limits.is_empty() {
+        return vec![line("UNKNOWN", rule.requests_per_unit, "")];
+    }
+    let limits = rule.limits.iter().map(|named| &named.limit);
+    limits.map(|l| line(l.unit.name(), l.requests_per_unit, &beyond(l))).collect()
+}
+
+/// What a limit has beyond a plain fixed window.
+fn beyond(limit: &Limit) -> String {
+    let mut text = String::new();
+    if limit.multiplier != 1 {
+        let _ = write!(text, ", unit_multiplier: {}", limit.multiplier);
+    }
+    match limit.algorithm {
+        Algorithm::FixedWindow => {}
+        Algorithm::SlidingWindow => text += ", algorithm: sliding_window",
+        Algorithm::TokenBucket { burst } => {
+            let _ = write!(text, ", algorithm: token_bucket, burst: {burst}");
+        }
+    }
+    let usual = limit.algorithm == Algorithm::FixedWindow;
+    if limit.count_refused != usual {
+        let _ = write!(text, ", count_refused: {}", limit.count_refused);
+    }
+    text
 }

@@ -99,6 +99,7 @@ with_both_stores! {
     limits_change_at_once
     another_algorithm_starts_afresh
     more_hits_than_ever_fit
+    the_recipe_for_logins
 }
 
 async fn a_window_of_several_units<S: Store>(store: S) {
@@ -262,6 +263,36 @@ async fn another_algorithm_starts_afresh<S: Store>(store: S) {
     }
     desk.load(&rules("sliding_window"));
     assert!(!desk.passes(&["a"]).await, "and finds its counter again");
+}
+
+async fn the_recipe_for_logins<S: Store>(store: S) {
+    let limit =
+        "{unit: minute, unit_multiplier: 15, requests_per_unit: 5, algorithm: sliding_window}";
+    let rules = format!(
+        "all_or_nothing: true
+descriptors:
+- {{key: user, rate_limit: {limit}}}
+- {{key: remote_address, rate_limit: {limit}}}
+"
+    );
+    let desk = Desk::new(store, &rules);
+    let attempt = ["user", "remote_address"];
+    for _ in 0..4 {
+        assert!(desk.passes(&attempt).await);
+    }
+    // A login that succeeds does not count.
+    for _ in 0..3 {
+        assert!(desk.passes(&attempt).await);
+        assert!(desk.passes(&["user-1", "remote_address-1"]).await);
+    }
+    assert!(desk.passes(&attempt).await);
+    // Hammering neither passes nor prolongs the wait.
+    let wait = desk.ask(&attempt).await.statuses[0].duration_until_reset.unwrap().seconds;
+    for _ in 0..50 {
+        assert!(!desk.passes(&attempt).await);
+    }
+    desk.clock.advance(Duration::from_secs(wait as u64));
+    assert!(desk.passes(&attempt).await);
 }
 
 async fn more_hits_than_ever_fit<S: Store>(store: S) {

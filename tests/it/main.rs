@@ -5,6 +5,7 @@
 mod algorithms;
 mod conformance;
 mod decisions;
+mod docs;
 mod envoy;
 mod house;
 mod metrics;
