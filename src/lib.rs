@@ -18,6 +18,13 @@
 //! because only data can cross to Redis and into a test table. Everything else is
 //! an adapter at the edge.
 //!
+//! A batch holds operations on counters in *sets*: one operation stands for itself,
+//! several spend all or nothing. How a counter counts is its [`limiter::Meter`]; an
+//! algorithm is one pure step of it, over a state of three numbers. The memory store
+//! runs the step under a lock, the Redis store runs its twin in one script call, and
+//! a property test holds the two equal. So a new algorithm is one file here and one
+//! there, and a new store is one file and the contract suite.
+//!
 //! # Rooms
 //!
 //! In reading order, which is dependency order: a module uses only what stands
@@ -26,8 +33,8 @@
 //! | room | purity | what it holds |
 //! |---|---|---|
 //! | [`clock`] | reads the clock | the only reader of the wall clock; system or manual |
-//! | [`rules`] | pure | YAML to [`rules::Ruleset`]; the look-up; located problems, all at once |
-//! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, windows |
+//! | [`rules`] | pure | YAML to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
+//! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, the algorithms |
 //! | [`telemetry`] | memory only | metrics, declared once each; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
 //! | [`store`] | I/O | the trait and its promises; memory, Redis |
