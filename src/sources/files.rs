@@ -100,6 +100,18 @@ pub enum SourceError {
     Interrupted,
 }
 
+impl FileSet {
+    /// Names the files and what they hold: equal sets have equal digests.
+    pub fn digest(&self) -> u128 {
+        let mut hasher = SipHasher13::new();
+        for file in &self.files {
+            file.name.hash(&mut hasher);
+            file.bytes.hash(&mut hasher);
+        }
+        hasher.finish128().as_u128()
+    }
+}
+
 impl SourceError {
     fn unreadable(path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
         Self::Unreadable { path: path.into(), reason: error.to_string() }
@@ -171,7 +183,7 @@ impl FileSource {
     /// Notes a delivery; says whether it is news.
     fn remember(&mut self, set: &Result<FileSet, SourceError>) -> bool {
         self.had_files |= set.as_ref().is_ok_and(|set| !set.files.is_empty());
-        let now = set.as_ref().map(fingerprint).map_err(Clone::clone);
+        let now = set.as_ref().map(FileSet::digest).map_err(Clone::clone);
         self.delivered.replace(now.clone()) != Some(now)
     }
 }
@@ -232,14 +244,4 @@ fn read_file(found: &Found, max: u64) -> Result<SourceFile, SourceError> {
         return Err(too_large(read as u64));
     }
     Ok(SourceFile { name: found.name.clone(), bytes })
-}
-
-/// Tells sets with different files apart.
-fn fingerprint(set: &FileSet) -> u128 {
-    let mut hasher = SipHasher13::new();
-    for file in &set.files {
-        file.name.hash(&mut hasher);
-        file.bytes.hash(&mut hasher);
-    }
-    hasher.finish128().as_u128()
 }
