@@ -74,4 +74,6 @@ fi
 [[ -x $ENVOY_BIN ]] || fail "ENVOY_BIN=$ENVOY_BIN is no program"
 export ENVOY_BIN
 
-cargo test --locked --quiet "$@"
+# Examples in the documentation first: the tests' own summary shall be the last word.
+cargo test --locked --quiet --doc
+cargo test --locked --quiet --tests "$@"
