@@ -84,7 +84,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     let store = store(&settings);
     let core = Core::new(&settings, store, clock.clone());
     let mut tasks = JoinSet::new();
-    load(&settings, &core, &signals.reload, &mut tasks).await?;
+    load(&settings, &core, &signals, &mut tasks).await?;
     keep_store(&core, clock, &mut tasks);
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
@@ -121,7 +121,7 @@ fn store(settings: &Settings) -> AnyStore {
 async fn load(
     settings: &Settings,
     core: &Core<AnyStore>,
-    reload: &Arc<Notify>,
+    signals: &Signals,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let mut source = FileSource::new(settings.rules.files.clone());
@@ -152,10 +152,9 @@ async fn load(
         let applied = tokio::task::spawn_blocking(move || reloader.apply(set));
         async move { drop(applied.await) }
     };
-    let reload = Arc::clone(reload);
-    // The tasks end with the set that holds them.
-    let never = CancellationToken::new();
-    tasks.spawn(source.watch(reload, never, apply));
+    let reload = Arc::clone(&signals.reload);
+    let stop = signals.shutdown.stop.clone();
+    tasks.spawn(source.watch(reload, stop, apply));
     Ok(())
 }
 
@@ -240,7 +239,7 @@ async fn drain(
     shutdown: &Shutdown,
     mut servers: JoinSet<anyhow::Result<()>>,
 ) {
-    let Settings { shutdown: times, .. } = settings;
+    let times = &settings.shutdown;
     tracing::info!(delay = ?times.drain_delay, "draining: health is NOT_SERVING, requests are still answered");
     core.health.update(|facts| facts.draining = true);
     tokio::select! {

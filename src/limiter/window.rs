@@ -19,7 +19,7 @@ impl Window {
 
     /// The windows of a limit.
     pub fn of(limit: &Limit) -> Self {
-        Self::from_secs(limit.unit.as_secs().saturating_mul(limit.multiplier.into()))
+        Self::from_secs(limit.window_secs())
     }
 
     /// The length in microseconds.

@@ -44,6 +44,11 @@ impl Unit {
         }
     }
 
+    /// Length in seconds of a window of that many units.
+    pub const fn window_secs(self, multiplier: u32) -> u64 {
+        self.as_secs().saturating_mul(multiplier as u64)
+    }
+
     /// The upper-case name, as on the wire.
     pub const fn name(self) -> &'static str {
         match self {
@@ -96,6 +101,11 @@ impl Limit {
             on_store_error: OnStoreError::Error,
         }
     }
+
+    /// The length of the window in seconds.
+    pub const fn window_secs(&self) -> u64 {
+        self.unit.window_secs(self.multiplier)
+    }
 }
 
 /// How hits are counted.
@@ -110,6 +120,22 @@ pub enum Algorithm {
         /// What a full bucket holds, at least 1.
         burst: u32,
     },
+}
+
+impl Algorithm {
+    /// Whether refused hits count where a limit does not say.
+    pub const fn counts_refused(self) -> bool {
+        matches!(self, Self::FixedWindow)
+    }
+
+    /// The name in rule files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FixedWindow => "fixed_window",
+            Self::SlidingWindow => "sliding_window",
+            Self::TokenBucket { .. } => "token_bucket",
+        }
+    }
 }
 
 /// How exact a count is. (Only exact counting is built.)

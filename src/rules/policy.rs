@@ -126,11 +126,11 @@ fn differs(
     report: &mut Report,
 ) -> Result<Terms, Reported> {
     let Some(limit) = terms.limit else { return Ok(terms) };
-    let secs = terms::window_secs(limit.unit, limit.multiplier);
+    let secs = limit.window_secs();
     let kind = (discriminant(&limit.algorithm), secs);
     match kinds.get(&kind) {
         Some(Place { line, column }) => {
-            let name = terms::name(limit.algorithm);
+            let name = limit.algorithm.name();
             let found =
                 format!("a second {name} of {secs} s in one list, first at {line}:{column}");
             let allowed = "the two would share a counter, and only the smaller one would matter";

@@ -19,10 +19,13 @@ const LONGEST_WINDOW: u64 = 5 * YEAR;
 /// How long an empty bucket may take to become full, in seconds.
 const LONGEST_REFILL: u64 = 100 * YEAR;
 
+/// A bucket whose size is read later.
+const BUCKET: Algorithm = Algorithm::TokenBucket { burst: 1 };
+
 const ALGORITHMS: &Choices<Algorithm> = &[
-    ("fixed_window", Algorithm::FixedWindow),
-    ("sliding_window", Algorithm::SlidingWindow),
-    ("token_bucket", Algorithm::TokenBucket { burst: 1 }),
+    (Algorithm::FixedWindow.name(), Algorithm::FixedWindow),
+    (Algorithm::SlidingWindow.name(), Algorithm::SlidingWindow),
+    (BUCKET.name(), BUCKET),
 ];
 
 /// The valid terms of a limit.
@@ -67,20 +70,6 @@ pub(super) fn read(
         name: name?.into(),
         replaces: replaces?,
     })
-}
-
-/// The name of an algorithm.
-pub(super) const fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::FixedWindow => "fixed_window",
-        Algorithm::SlidingWindow => "sliding_window",
-        Algorithm::TokenBucket { .. } => "token_bucket",
-    }
-}
-
-/// The length of a window, in seconds.
-pub(super) fn window_secs(unit: Unit, multiplier: u32) -> u64 {
-    unit.as_secs().saturating_mul(multiplier.into())
 }
 
 struct Reader<'r, 't> {
@@ -156,14 +145,14 @@ impl Reader<'_, '_> {
         let said = own?.or(self.context.defaults);
         let (unit, multiplier) = window?;
         let accuracy = said.accuracy.unwrap_or_default();
-        let accuracy = self.accuracy(accuracy, window_secs(unit, multiplier));
+        let accuracy = self.accuracy(accuracy, unit.window_secs(multiplier));
         let algorithm = algorithm?;
         Ok(Limit {
             requests_per_unit: requests?,
             unit,
             multiplier,
             algorithm,
-            count_refused: said.count_refused.unwrap_or(algorithm == Algorithm::FixedWindow),
+            count_refused: said.count_refused.unwrap_or(algorithm.counts_refused()),
             accuracy: accuracy?,
             on_store_error: said.on_store_error.unwrap_or_default(),
         })
@@ -177,7 +166,7 @@ impl Reader<'_, '_> {
         if field.is_none() && self.fields.misspells("unit_multiplier") {
             return Err(Reported);
         }
-        if window_secs(unit, multiplier) > LONGEST_WINDOW {
+        if unit.window_secs(multiplier) > LONGEST_WINDOW {
             let name = unit.name().to_lowercase();
             let found = format!("unit_multiplier {multiplier} with unit {name} is too long");
             let most = LONGEST_WINDOW / unit.as_secs();
@@ -212,7 +201,7 @@ impl Reader<'_, '_> {
             (other, None) => Ok(other),
             (other, Some(_)) => {
                 let at = self.fields.get("burst").map_or(Place::default(), |field| field.at);
-                let found = format!("burst stands beside algorithm {}", name(other));
+                let found = format!("burst stands beside algorithm {}", other.name());
                 Err(self.error(at, found, "it is allowed with algorithm token_bucket"))
             }
         }
@@ -235,7 +224,7 @@ impl Reader<'_, '_> {
             return Err(self.error(at, found, "a bucket that gains nothing holds nothing"));
         }
         let (unit, multiplier) = window?;
-        let refill = u128::from(burst) * u128::from(window_secs(unit, multiplier));
+        let refill = u128::from(burst) * u128::from(unit.window_secs(multiplier));
         if refill > u128::from(LONGEST_REFILL) * u128::from(requests) {
             let years = refill.div_ceil(u128::from(requests) * u128::from(YEAR));
             let found = format!("burst {burst} takes {years} years to refill");

@@ -23,13 +23,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// How long accepting rests after the system refused it a connection.
 const REST: Duration = Duration::from_millis(50);
 
-/// Accepted connections.
-#[derive(Debug)]
-pub struct Connections;
-
 /// One connection; its place is free again when it is dropped.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     stream: Stream,
     /// Runs until the first byte has come.
     silence: Option<Pin<Box<Sleep>>>,
@@ -42,34 +38,30 @@ enum Stream {
     Unix(UnixStream),
 }
 
-impl Connections {
-    /// Accepts from `listener` until `stop`, then closes it. Beyond `max` open
-    /// connections a new one is closed at once.
-    pub fn from(
-        listener: Listener,
-        max: usize,
-        stop: CancellationToken,
-    ) -> ReceiverStream<io::Result<Connection>> {
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(async move {
-            let places = Arc::new(Semaphore::new(max));
-            let accept_all = async {
-                loop {
-                    let Some(connection) = accept(&listener, &places).await else {
-                        continue;
-                    };
-                    if sender.send(Ok(connection)).await.is_err() {
-                        return;
-                    }
+/// Accepts from `listener` until `stop`, then closes it. Beyond `max` open connections a
+/// new one is closed at once.
+pub(super) fn connections(
+    listener: Listener,
+    max: usize,
+    stop: CancellationToken,
+) -> ReceiverStream<io::Result<Connection>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let places = Arc::new(Semaphore::new(max));
+        let accept_all = async {
+            loop {
+                let Some(connection) = accept(&listener, &places).await else { continue };
+                if sender.send(Ok(connection)).await.is_err() {
+                    return;
                 }
-            };
-            tokio::select! {
-                () = accept_all => {}
-                () = stop.cancelled() => {}
             }
-        });
-        ReceiverStream::new(receiver)
-    }
+        };
+        tokio::select! {
+            () = accept_all => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
 async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<Connection> {
@@ -186,7 +178,7 @@ mod tests {
     async fn accepting(max: usize) -> (String, ReceiverStream<io::Result<Connection>>) {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
-        (listener.address(), Connections::from(listener, max, CancellationToken::new()))
+        (listener.address(), super::connections(listener, max, CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,15 +50,13 @@ fn beyond(limit: &Limit) -> String {
     if limit.multiplier != 1 {
         let _ = write!(text, ", unit_multiplier: {}", limit.multiplier);
     }
-    match limit.algorithm {
-        Algorithm::FixedWindow => {}
-        Algorithm::SlidingWindow => text += ", algorithm: sliding_window",
-        Algorithm::TokenBucket { burst } => {
-            let _ = write!(text, ", algorithm: token_bucket, burst: {burst}");
-        }
+    if limit.algorithm != Algorithm::FixedWindow {
+        let _ = write!(text, ", algorithm: {}", limit.algorithm.name());
     }
-    let usual = limit.algorithm == Algorithm::FixedWindow;
-    if limit.count_refused != usual {
+    if let Algorithm::TokenBucket { burst } = limit.algorithm {
+        let _ = write!(text, ", burst: {burst}");
+    }
+    if limit.count_refused != limit.algorithm.counts_refused() {
         let _ = write!(text, ", count_refused: {}", limit.count_refused);
     }
     text

@@ -11,8 +11,9 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
+use super::accept::connections;
 use super::rate_limit::RateLimit;
-use super::{Connections, Front, HealthApi, Listener};
+use super::{Front, HealthApi, Listener};
 use crate::store::Store;
 use crate::wire::pb;
 use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
@@ -64,7 +65,7 @@ pub async fn serve<S: Store>(
     options: GrpcOptions,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let connections = Connections::from(listener, options.max_connections, stop.clone());
+    let incoming = connections(listener, options.max_connections, stop.clone());
     let routes = routes(front, health, &options)?;
     let mut server = Server::builder();
     if let Some(age) = options.max_connection_age {
@@ -80,7 +81,7 @@ pub async fn serve<S: Store>(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(MapResponseLayer::new(unreadable_is_invalid(options.max_message_bytes)))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;
     Ok(())
 }

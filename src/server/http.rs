@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::{Connections, Front, Listener};
+use super::accept::connections;
+use super::{Front, Listener};
 use crate::health::Health;
 use crate::store::Store;
 use crate::telemetry::Page;
@@ -84,9 +85,9 @@ pub async fn serve(
     max_connections: usize,
     stop: CancellationToken,
 ) {
-    let mut connections = Connections::from(listener, max_connections, stop);
+    let mut incoming = connections(listener, max_connections, stop);
     let graceful = GracefulShutdown::new();
-    while let Some(Ok(connection)) = connections.next().await {
+    while let Some(Ok(connection)) = incoming.next().await {
         let service = TowerToHyperService::new(router.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

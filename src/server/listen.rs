@@ -115,14 +115,6 @@ impl Listener {
             Self::Unix(_, file) => file.0.display().to_string(),
         }
     }
-
-    /// The TCP port, if it is one.
-    pub fn port(&self) -> Option<u16> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
-            Self::Unix(..) => None,
-        }
-    }
 }
 
 fn is_refused(error: io::Error) -> bool {

@@ -10,7 +10,6 @@ mod http;
 mod listen;
 mod rate_limit;
 
-pub use accept::Connections;
 pub use answer::Front;
 pub use debug::router as debug_router;
 pub use drain::{Activity, Shutdown};
