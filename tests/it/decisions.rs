@@ -102,6 +102,27 @@ with_both_stores! {
     the_recipe_for_logins
 }
 
+#[tokio::test]
+async fn a_request_is_one_round_trip_to_redis_whatever_its_rules() {
+    let server = RedisServer::start();
+    let calls = || {
+        let text: String = server.command(&["INFO", "commandstats"]);
+        let evalsha = text.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        evalsha.map_or(0, |rest| rest.split(',').next().unwrap().parse::<u64>().unwrap())
+    };
+    let desk = Desk::new(stores::redis(&server).await, TOGETHER);
+    let before = calls();
+    for descriptors in [
+        &["one"][..],
+        &["five"],
+        &["two"],
+        &["one", "five", "two", "quota1", "quota2", "shadow", "five-1"],
+    ] {
+        desk.ask(descriptors).await;
+    }
+    assert_eq!(calls() - before, 4);
+}
+
 async fn a_window_of_several_units<S: Store>(store: S) {
     let desk = Desk::new(
         store,

@@ -77,3 +77,33 @@ fn the_debug_listener_lists_what_it_offers() {
     let index = get(tidegate.debug(), "/", &[]).unwrap().text();
     assert!(index.lines().any(|line| line.starts_with("/rlconfig: ")), "{index}");
 }
+
+#[test]
+fn the_debug_listener_shows_every_limit_in_force() {
+    let rules = "domain: shop
+descriptors:
+- key: plain
+  rate_limit: {unit: hour, requests_per_unit: 5}
+- key: free
+  rate_limit: {unlimited: true}
+- key: two
+  shadow_mode: true
+  rate_limits:
+  - {unit: second, requests_per_unit: 10, algorithm: token_bucket, burst: 50}
+  - {unit: minute, unit_multiplier: 15, requests_per_unit: 7, count_refused: false}
+";
+    let tidegate = Tidegate::with_rules(rules).start();
+    let shown = get(tidegate.debug(), "/rlconfig", &[]).unwrap().text();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "shop.free: unit=UNKNOWN requests_per_unit=0, shadow_mode: false, quota_mode: false",
+            "shop.plain: unit=HOUR requests_per_unit=5, shadow_mode: false, quota_mode: false",
+            "shop.two: unit=MINUTE requests_per_unit=7, shadow_mode: true, quota_mode: false, \
+             unit_multiplier: 15, count_refused: false",
+            "shop.two: unit=SECOND requests_per_unit=10, shadow_mode: true, quota_mode: false, \
+             algorithm: token_bucket, burst: 50",
+        ]
+    );
+}
