@@ -37,6 +37,7 @@
 //! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, the algorithms |
 //! | [`telemetry`] | memory only | metrics, declared once each; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
+//! | [`tls`] | I/O | certificates, keys and trust read from files, for clients and servers |
 //! | [`store`] | I/O | the trait and its promises; memory, Redis |
 //! | [`service`] | one await | the orchestration |
 //! | [`sources`] | I/O | where rules come from: files, watched |
@@ -68,6 +69,7 @@ pub mod rules;
 pub mod limiter;
 pub mod telemetry;
 pub mod health;
+pub mod tls;
 pub mod store;
 pub mod service;
 pub mod sources;

@@ -140,7 +140,7 @@ impl Given {
     fn server(self, url: &Secret, timeout: Duration, r: &mut Reader<'_>) -> Option<RedisConfig> {
         match RedisConfig::new(url.expose(), self.socket, self.auth.as_ref()) {
             Ok(mut config) => {
-                config.connect_timeout = self.connect_timeout;
+                config.dialing.connect_timeout = self.connect_timeout;
                 config.timeout = timeout;
                 config.expiration_jitter_max_secs = self.jitter.0;
                 Some(config)

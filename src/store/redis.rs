@@ -7,6 +7,7 @@
 //! for ever.
 
 mod config;
+mod dial;
 mod link;
 mod reply;
 mod script;
@@ -21,8 +22,10 @@ use redis::{Cmd, RedisResult, Script, ServerErrorKind, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use config::{RedisConfig, RedisConfigError, ScriptClock, SocketType};
-use link::Link;
+pub use config::{
+    Address, Dialing, Login, RedisConfig, RedisConfigError, ScriptClock, SocketType, Topology,
+};
+use link::{Link, Target};
 
 use super::{Counts, Store, StoreError};
 use crate::limiter::Batch;
@@ -58,7 +61,11 @@ impl RedisStore {
     /// To be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Self {
         let (config, link) = (Arc::new(config), Arc::new(Link::new()));
-        let keeper = tokio::spawn(Arc::clone(&link).keep(Arc::clone(&config)));
+        let target = match &config.topology {
+            Topology::Single(address) => Target::Fixed(address.clone()),
+        };
+        let keeper = Arc::clone(&link).keep(target, Arc::new(config.dialing.clone()));
+        let keeper = tokio::spawn(keeper);
         Self {
             config,
             script: script::script(),

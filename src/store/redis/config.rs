@@ -7,19 +7,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo};
 
 use crate::store::secret::Secret;
+use crate::tls::ClientTls;
 
 /// How to reach Redis and how to count there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfig {
-    pub(super) address: Address,
-    user: Option<String>,
-    password: Option<Secret>,
-    db: i64,
-    /// How long one attempt to connect may take, greeting included. One second.
-    pub connect_timeout: Duration,
+    /// Where its servers are.
+    pub topology: Topology,
+    /// How a connection to one of them is opened.
+    pub dialing: Dialing,
     /// How long one batch or probe may take. 500 ms.
     pub timeout: Duration,
     /// Counters live up to that many seconds longer, exclusive, drawn for each. 0.
@@ -29,6 +28,35 @@ pub struct RedisConfig {
     pub key_slack_secs: u64,
     /// Which clock sliding windows and buckets go by. The server's.
     pub clock: ScriptClock,
+}
+
+/// Which servers make up a Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One, always at this address.
+    Single(Address),
+}
+
+/// How a connection to a server is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialing {
+    /// Who we say we are.
+    pub login: Login,
+    /// The database to count in.
+    pub db: i64,
+    /// Whether and how the connection is encrypted.
+    pub tls: Option<ClientTls>,
+    /// How long one attempt may take, greeting included. One second.
+    pub connect_timeout: Duration,
+}
+
+/// Who a client says it is; empty, it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Login {
+    /// The user; none is Redis' `default`.
+    pub user: Option<String>,
+    /// The password.
+    pub password: Option<Secret>,
 }
 
 /// The clock of sliding windows and buckets. (Fixed windows go by the batch's, as
@@ -73,9 +101,12 @@ pub enum RedisConfigError {
     Address,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Host, which is resolved for each connection, and port.
     Tcp(String, u16),
+    /// The path of a socket.
     Unix(PathBuf),
 }
 
@@ -100,18 +131,21 @@ impl RedisConfig {
         } else {
             Self::tcp(address)?
         };
-        if let Some(auth) = auth.map(Secret::expose).filter(|auth| !auth.is_empty()) {
-            let (user, password) = auth.split_once(':').unwrap_or(("", auth));
-            config.user = Some(user.to_owned()).filter(|user| !user.is_empty());
-            config.password = Some(Secret::new(password));
+        if let Some(auth) = auth.filter(|auth| !auth.expose().is_empty()) {
+            config.dialing.login = Login::parse(auth);
         }
         Ok(config)
     }
 
     /// The address without credentials, for logs.
     pub fn describe(&self) -> String {
-        let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
-        format!("{}{db}", self.address)
+        let db = match self.dialing.db {
+            0 => String::new(),
+            db => format!("/{db}"),
+        };
+        match &self.topology {
+            Topology::Single(address) => format!("{address}{db}"),
+        }
     }
 
     fn unix(address: &str) -> Result<Self, RedisConfigError> {
@@ -142,40 +176,40 @@ impl RedisConfig {
             return Err(RedisConfigError::Address);
         }
         let settings = info.redis_settings();
-        Ok(Self {
+        let mut config = Self::at(Address::Tcp(host.clone(), *port));
+        config.dialing.login = Login {
             user: settings.username().map(str::to_owned),
             password: settings.password().map(Secret::new),
-            db: settings.db(),
-            ..Self::at(Address::Tcp(host.clone(), *port))
-        })
+        };
+        config.dialing.db = settings.db();
+        Ok(config)
     }
 
     fn at(address: Address) -> Self {
         Self {
-            address,
-            user: None,
-            password: None,
-            db: 0,
-            connect_timeout: Duration::from_secs(1),
+            topology: Topology::Single(address),
+            dialing: Dialing {
+                login: Login::default(),
+                db: 0,
+                tls: None,
+                connect_timeout: Duration::from_secs(1),
+            },
             timeout: Duration::from_millis(500),
             expiration_jitter_max_secs: 0,
             key_slack_secs: 0,
             clock: ScriptClock::default(),
         }
     }
+}
 
-    /// What a new connection says first.
-    pub(super) fn greeting(&self) -> RedisConnectionInfo {
-        let mut greeting = RedisConnectionInfo::default()
-            .set_db(self.db)
-            .set_lib_name("tidegate", env!("CARGO_PKG_VERSION"));
-        if let Some(user) = &self.user {
-            greeting = greeting.set_username(user);
+impl Login {
+    /// Reads `password` or `user:password`, split at the first colon.
+    pub fn parse(auth: &Secret) -> Self {
+        let (user, password) = auth.expose().split_once(':').unwrap_or(("", auth.expose()));
+        Self {
+            user: Some(user.to_owned()).filter(|user| !user.is_empty()),
+            password: Some(Secret::new(password)),
         }
-        if let Some(password) = &self.password {
-            greeting = greeting.set_password(password.expose());
-        }
-        greeting
     }
 }
 

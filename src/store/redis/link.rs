@@ -4,6 +4,7 @@
 //! Callers share it; their commands travel one behind the other without waiting for
 //! replies. A command is sent once: what fails is told to the caller, not repeated.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,29 +12,31 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::config::Address;
-use super::{RedisConfig, script};
+use super::config::{Address, Dialing};
+use super::dial::{self, Driver};
 use crate::store::StoreError;
 
 /// Waits between attempts to connect: doubling, each shortened at random by up to a half
 /// so that replicas do not come back in step.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// Commands that may wait for the socket; further callers wait under their deadlines.
-const QUEUE: usize = 1024;
 
 /// A connection, or the time between two.
 pub(super) struct Link {
     state: ArcSwap<State>,
     up: watch::Sender<bool>,
     opened: AtomicU64,
+}
+
+/// The server that a link leads to.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// One that does not move.
+    Fixed(Address),
 }
 
 /// The connection, or why there is none.
@@ -46,9 +49,6 @@ struct Live {
     silent_since: AtomicU64,
     faults: mpsc::Sender<String>,
 }
-
-/// The task that moves the bytes of a connection; each ends with the other.
-type Driver = AbortOnDropHandle<()>;
 
 impl Link {
     /// A link without a connection. [`Link::keep`] opens one.
@@ -101,14 +101,15 @@ impl Link {
         }
     }
 
-    /// Keeps a connection open for as long as it is polled.
-    pub(super) async fn keep(self: Arc<Self>, config: Arc<RedisConfig>) {
-        let address = config.describe();
+    /// Keeps a connection to `target` open for as long as it is polled.
+    pub(super) async fn keep(self: Arc<Self>, target: Target, dialing: Arc<Dialing>) {
+        let address = target.to_string();
         let mut backoff = BACKOFF_MIN;
         let mut told = false;
         loop {
-            let opening = tokio::time::timeout(config.connect_timeout, open(&config)).await;
-            match opening.unwrap_or_else(|_| Err(io_error(io::ErrorKind::TimedOut))) {
+            let opening = async { dial::open(&target.locate().await?, &dialing).await };
+            let opening = tokio::time::timeout(dialing.connect_timeout, opening).await;
+            match opening.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
                 Ok((connection, driver)) => {
                     tracing::info!(%address, "connected to Redis");
                     let opened = Instant::now();
@@ -154,6 +155,23 @@ impl Link {
     }
 }
 
+impl Target {
+    /// Where the server is now.
+    async fn locate(&self) -> RedisResult<Address> {
+        match self {
+            Self::Fixed(address) => Ok(address.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(address) => address.fmt(f),
+        }
+    }
+}
+
 impl Live {
     fn answered(&self, reply: &Value) {
         if self.silent_since.load(Ordering::Relaxed) != 0 {
@@ -184,39 +202,6 @@ impl Live {
     }
 }
 
-/// Opens a connection over which the script is loaded: Redis answers and may be asked.
-async fn open(config: &RedisConfig) -> RedisResult<(MultiplexedConnection, Driver)> {
-    match &config.address {
-        Address::Tcp(host, port) => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await?;
-            // A batch is one small write that should leave at once.
-            stream.set_nodelay(true)?;
-            greet(config, stream).await
-        }
-        Address::Unix(path) => greet(config, UnixStream::connect(path).await?).await,
-    }
-}
-
-async fn greet<S>(config: &RedisConfig, stream: S) -> RedisResult<(MultiplexedConnection, Driver)>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    // Deadlines are ours: `connect_timeout` around all of this, `timeout` around a call.
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(QUEUE);
-    let (mut connection, driver) =
-        MultiplexedConnection::new_with_config(&config.greeting(), stream, settings).await?;
-    let mut driver = AbortOnDropHandle::new(tokio::spawn(driver));
-    let script = script::script();
-    tokio::select! {
-        loaded = script.load_async(&mut connection) => loaded.map(drop)?,
-        _ = &mut driver => return Err(io_error(io::ErrorKind::UnexpectedEof)),
-    }
-    Ok((connection, driver))
-}
-
 /// Whether the error came as a reply: the connection works.
 fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
@@ -228,8 +213,4 @@ fn is_read_only(reply: &Value) -> bool {
         Value::Array(elements) => elements.iter().any(is_read_only),
         _ => false,
     }
-}
-
-fn io_error(kind: io::ErrorKind) -> RedisError {
-    io::Error::from(kind).into()
 }

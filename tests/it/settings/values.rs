@@ -198,7 +198,7 @@ fn where_redis_is_and_who_asks() {
         let auth = auth.map(Secret::new);
         let mut expected = RedisConfig::new(url, socket_type, auth.as_ref()).unwrap();
         expected.timeout = Duration::from_millis(200);
-        expected.connect_timeout = Duration::from_secs(10);
+        expected.dialing.connect_timeout = Duration::from_secs(10);
         expected.expiration_jitter_max_secs = 300;
         assert_eq!(redis(environment), expected, "{environment:?}");
     };
@@ -215,7 +215,10 @@ fn where_redis_is_and_who_asks() {
 fn times_of_redis() {
     let url = "REDIS_URL=redis:6379";
     let jitter = |text: &str| redis(&[url, text]).expiration_jitter_max_secs;
-    assert_eq!(redis(&[url, "REDIS_TIMEOUT=1.5s"]).connect_timeout, Duration::from_millis(1500));
+    assert_eq!(
+        redis(&[url, "REDIS_TIMEOUT=1.5s"]).dialing.connect_timeout,
+        Duration::from_millis(1500)
+    );
     assert_eq!(redis(&[url]).expiration_jitter_max_secs, 300);
     assert_eq!(jitter("EXPIRATION_JITTER_MAX_SECONDS=0"), 0);
     assert_eq!(jitter("EXPIRATION_JITTER_MAX_SECONDS=-5"), 0);

@@ -1,5 +1,6 @@
 //! What tests lean on.
 
+pub(crate) mod certs;
 pub(crate) mod clients;
 pub(crate) mod envoy;
 pub(crate) mod process;

@@ -17,7 +17,7 @@ pub(crate) fn memory() -> MemoryStore {
 pub(crate) async fn redis(server: &RedisServer) -> RedisStore {
     let mut config = RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap();
     config.timeout = Duration::from_secs(20);
-    config.connect_timeout = Duration::from_secs(20);
+    config.dialing.connect_timeout = Duration::from_secs(20);
     config.key_slack_secs = 3600;
     config.clock = ScriptClock::Batch;
     let store = RedisStore::connect(config);

@@ -83,7 +83,7 @@ async fn a_silent_server_times_out_then_loses_the_connection() {
     let server = RedisServer::start();
     let mut config = config(&server);
     config.timeout = TIMEOUT;
-    config.connect_timeout = TIMEOUT;
+    config.dialing.connect_timeout = TIMEOUT;
     let store = connect(config).await;
     assert_eq!(spend(&store).await, Ok(1));
 
