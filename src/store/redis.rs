@@ -63,6 +63,7 @@ impl RedisStore {
         let (config, link) = (Arc::new(config), Arc::new(Link::new()));
         let target = match &config.topology {
             Topology::Single(address) => Target::Fixed(address.clone()),
+            Topology::Sentinel { .. } | Topology::Cluster(_) => Target::NotBuilt,
         };
         let keeper = Arc::clone(&link).keep(target, Arc::new(config.dialing.clone()));
         let keeper = tokio::spawn(keeper);

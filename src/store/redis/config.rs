@@ -35,6 +35,17 @@ pub struct RedisConfig {
 pub enum Topology {
     /// One, always at this address.
     Single(Address),
+    /// The primary of a name, which sentinels know.
+    Sentinel {
+        /// What the sentinels call the primary.
+        name: String,
+        /// Where sentinels are.
+        sentinels: Vec<Address>,
+        /// Who we say we are to them.
+        login: Login,
+    },
+    /// A cluster, found through any of these.
+    Cluster(Vec<Address>),
 }
 
 /// How a connection to a server is opened.
@@ -145,6 +156,8 @@ impl RedisConfig {
         };
         match &self.topology {
             Topology::Single(address) => format!("{address}{db}"),
+            Topology::Sentinel { name, .. } => format!("sentinel {name}{db}"),
+            Topology::Cluster(_) => "cluster".to_owned(),
         }
     }
 

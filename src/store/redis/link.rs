@@ -37,6 +37,8 @@ pub(super) struct Link {
 pub(super) enum Target {
     /// One that does not move.
     Fixed(Address),
+    /// A topology that nothing leads to yet.
+    NotBuilt,
 }
 
 /// The connection, or why there is none.
@@ -160,6 +162,7 @@ impl Target {
     async fn locate(&self) -> RedisResult<Address> {
         match self {
             Self::Fixed(address) => Ok(address.clone()),
+            Self::NotBuilt => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         }
     }
 }
@@ -168,6 +171,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(address) => address.fmt(f),
+            Self::NotBuilt => f.write_str("a topology that is not built"),
         }
     }
 }
