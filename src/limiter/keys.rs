@@ -19,10 +19,11 @@ pub struct Keys {
 /// The layout of counter keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyFormat {
-    /// `tg1:f60:domain:key=value,key=value:` with `%`, `:`, `=` and `,` escaped in the
-    /// parts: version, algorithm (`f`, `s` or `b`) and window, domain, entries. Where all
-    /// values of a `match` share a counter, the value is its text after `%m`, which no
-    /// escaped value begins with. No two counters share a key.
+    /// `tg1:{domain:key=value,key=value}:f60:` with `%`, `:`, `=`, `,`, `{` and `}`
+    /// escaped in the parts: version, domain, entries, algorithm (`f`, `s` or `b`) and
+    /// window. Where all values of a `match` share a counter, the value is its text after
+    /// `%m`, which no escaped value begins with. No two counters share a key. The braces
+    /// keep all counters of a descriptor in one slot of a Redis Cluster.
     #[default]
     Tidegate,
     /// `domain_key_value_key_value_`, as envoyproxy/ratelimit writes, so that both can
@@ -53,9 +54,7 @@ impl Keys {
         });
         match self.format {
             KeyFormat::Tidegate => {
-                to.extend_from_slice(b"tg1:");
-                kind.write(to);
-                to.push(b':');
+                to.extend_from_slice(b"tg1:{");
                 escape(domain, to);
                 to.push(b':');
                 for (i, (key, value, stands_for_many)) in pairs.enumerate() {
@@ -69,6 +68,8 @@ impl Keys {
                     }
                     escape(value, to);
                 }
+                to.extend_from_slice(b"}:");
+                kind.write(to);
                 to.push(b':');
             }
             KeyFormat::Envoyproxy => {
@@ -124,6 +125,8 @@ fn escape(text: &str, to: &mut Buffer) {
             b':' => to.extend_from_slice(b"%3A"),
             b'=' => to.extend_from_slice(b"%3D"),
             b',' => to.extend_from_slice(b"%2C"),
+            b'{' => to.extend_from_slice(b"%7B"),
+            b'}' => to.extend_from_slice(b"%7D"),
             _ => to.push(byte),
         }
     }
@@ -169,7 +172,8 @@ mod tests {
 
     #[test]
     fn different_entries_never_share_a_key() {
-        let questions: [(&str, &[(&str, &str)]); 9] = [
+        let questions: [(&str, &[(&str, &str)]); 10] = [
+            ("d", &[("a", "}:f60:")]),
             ("d", &[("a", "b_c")]),
             ("d", &[("a_b", "c")]),
             ("d", &[("a", "1"), ("b", "2")]),
@@ -182,7 +186,7 @@ mod tests {
         ];
         let mut keys: Vec<_> =
             questions.iter().map(|(d, e)| key(KeyFormat::Tidegate, d, e)).collect();
-        assert_eq!(keys[0], "pre:tg1:f60:d:a=b_c:");
+        assert_eq!(keys[0], "pre:tg1:{d:a=%7D%3Af60%3A}:f60:");
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), questions.len());

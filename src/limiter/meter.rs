@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::operation::{Action, Count};
+use super::operation::{Action, Count, Source};
 use super::{Window, fixed_window, sliding_window, token_bucket};
 use crate::clock::Timestamp;
 use crate::rules::{Algorithm, Limit};
@@ -104,7 +104,8 @@ impl Meter {
             true => Some(self.until_new(step.state, now)),
             false => self.until_fits(step.state, hits, now),
         };
-        Count { after, admitted: step.admitted, spent: step.spent, wait }
+        let source = Source::Store;
+        Count { after, admitted: step.admitted, spent: step.spent, wait, source }
     }
 
     /// The second from which a state says nothing any more.

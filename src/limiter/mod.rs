@@ -20,7 +20,9 @@ mod window;
 pub use decide::{Applied, Decision, Status, Verdict, decide};
 pub use keys::{KeyFormat, Keys};
 pub use meter::{Meter, Refused, State, Step};
-pub use operation::{Action, Batch, COUNT_MAX, Count, NewOperation, Operation, Part, is_refused};
+pub use operation::{
+    Action, Batch, COUNT_MAX, Count, NewOperation, Operation, Part, RefusedSets, Source, is_refused,
+};
 pub use plan::{Plan, plan};
 pub use request::{Descriptor, Direction, Request, Terms};
 pub use tally::Tally;
@@ -38,10 +40,18 @@ pub struct Policy {
     pub shadow_mode: bool,
     /// Every descriptor is in quota mode.
     pub quota_mode: bool,
+    /// A request of which any limit is exceeded spends from no other one.
+    pub stop_when_over: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { keys: Keys::default(), near_limit_ratio: 0.8, shadow_mode: false, quota_mode: false }
+        Self {
+            keys: Keys::default(),
+            near_limit_ratio: 0.8,
+            shadow_mode: false,
+            quota_mode: false,
+            stop_when_over: false,
+        }
     }
 }

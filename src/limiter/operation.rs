@@ -2,7 +2,7 @@
 //! the counters.
 //!
 //! Operations come in sets. A set of one operation stands for itself; a set of several
-//! spends all or nothing: if it is refused, none of its counters changes.
+//! stands together: what a refused one spends is said by [`Batch::refused_sets`].
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,8 +17,23 @@ use crate::clock::Timestamp;
 pub struct Batch {
     /// The moment of the decision; windows and expiry follow from it.
     pub now: Timestamp,
+    /// What sets of several operations spend when they are refused.
+    pub refused_sets: RefusedSets,
     keys: SmallVec<[u8; 256]>,
     operations: SmallVec<[Operation; 4]>,
+}
+
+/// What a set of several operations spends when it is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefusedSets {
+    /// Nothing: none of its counters changes. Its operations see what those before them in
+    /// the set have spent, and [`is_refused`] says when it is refused.
+    #[default]
+    SpendNothing,
+    /// Hits that do not fit are spent as their meters say, all others are not: they only
+    /// look. It is refused when the hits of any operation alone would not fit. This is
+    /// envoyproxy's `STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT`.
+    SpendWhatIsOver,
 }
 
 /// One operation on one counter.
@@ -108,6 +123,18 @@ pub struct Count {
     /// Admitted: how long until the counter is as new. Refused: how long until the same
     /// hits fit, `None` if they never do.
     pub wait: Option<Duration>,
+    /// Who answered.
+    pub source: Source,
+}
+
+/// Who answered for a counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The store that holds it.
+    #[default]
+    Store,
+    /// The memory of refusals: the counter was not asked, as it was known to be exhausted.
+    RefusalCache,
 }
 
 impl Batch {

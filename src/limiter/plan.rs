@@ -7,7 +7,9 @@ use smallvec::SmallVec;
 
 use super::keys::Kind;
 use super::metric_path;
-use super::{Action, Batch, Direction, Meter, NewOperation, Part, Policy, Refused, Request};
+use super::{
+    Action, Batch, Direction, Meter, NewOperation, Part, Policy, Refused, RefusedSets, Request,
+};
 use crate::clock::Timestamp;
 use crate::rules::{Domain, Limit, Rule, RuleId, Ruleset, Spending, Steps};
 
@@ -154,46 +156,74 @@ struct Planner<'p, 'r, 'm> {
     domain: &'p Domain,
 }
 
+/// What the descriptors of a request have to do with each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bond {
+    /// Nothing.
+    Alone,
+    /// Those that can refuse the request spend all or nothing.
+    AllOrNothing,
+    /// When one exceeds its limit, the others do not spend.
+    StopWhenOver,
+}
+
 impl Planner<'_, '_, '_> {
-    /// Where a refused request shall spend nothing, the descriptors that can refuse it make
-    /// one set, which comes first. All others stand for themselves: rules in shadow mode
-    /// refuse nothing, and giving back is not spending.
+    /// Descriptors that are bound together make one set, which comes first; all others
+    /// stand for themselves. Giving back is not spending and never bound.
     fn count(&self, plan: &mut Plan) {
-        let together = |counted: &Counted| {
-            self.domain.spending == Spending::AllOrNothing
-                && counted.direction == Direction::Spend
-                && !counted.rule.is_some_and(|id| self.ruleset.rule(id).shadow_mode)
-        };
+        let bond = self.bond();
         let Plan { batch, items, .. } = plan;
+        if bond == Bond::StopWhenOver {
+            batch.refused_sets = RefusedSets::SpendWhatIsOver;
+        }
         let mut set = 0;
         for (index, item) in items.iter_mut().enumerate() {
             if let Item::Counted(counted) = item
-                && together(counted)
+                && self.is_bound(counted, bond)
             {
                 set = 1;
-                self.push(batch, counted, (index, 0), Refused::Spare);
+                self.push(batch, counted, (index, 0), bond);
             }
         }
         for (index, item) in items.iter_mut().enumerate() {
             if let Item::Counted(counted) = item
-                && !together(counted)
+                && !self.is_bound(counted, bond)
             {
-                let several = counted.limits.len() > 1;
-                let refused = if several { Refused::Spare } else { Refused::Spend };
-                self.push(batch, counted, (index, set), refused);
+                self.push(batch, counted, (index, set), Bond::Alone);
                 set += 1;
             }
         }
     }
 
-    /// Adds the operations of one descriptor; `refused` is the most that hits which do not
-    /// fit may spend.
+    fn bond(&self) -> Bond {
+        match self.domain.spending {
+            Spending::AllOrNothing => Bond::AllOrNothing,
+            Spending::Each if self.policy.stop_when_over => Bond::StopWhenOver,
+            Spending::Each => Bond::Alone,
+        }
+    }
+
+    /// Rules in shadow mode refuse nothing, so all or nothing does without them; to stop
+    /// when one is over is the reference's, which does not ask for modes.
+    fn is_bound(&self, counted: &Counted, bond: Bond) -> bool {
+        counted.direction == Direction::Spend
+            && match bond {
+                Bond::Alone => false,
+                Bond::AllOrNothing => {
+                    !counted.rule.is_some_and(|id| self.ruleset.rule(id).shadow_mode)
+                }
+                Bond::StopWhenOver => true,
+            }
+    }
+
+    /// Adds the operations of one descriptor. Of several limits, and where it is all or
+    /// nothing, none spends hits that do not fit.
     fn push(
         &self,
         batch: &mut Batch,
         counted: &mut Counted,
         (index, set): (usize, u16),
-        refused: Refused,
+        bond: Bond,
     ) {
         let descriptor = &self.request.descriptors()[index];
         let entries = self.request.entries(descriptor);
@@ -206,7 +236,7 @@ impl Planner<'_, '_, '_> {
         let first = batch.operations().len();
         for (i, limit) in &counted.limits {
             let mut meter = Meter::of(limit);
-            if refused == Refused::Spare {
+            if counted.limits.len() > 1 || bond == Bond::AllOrNothing {
                 meter.refused = Refused::Spare;
             }
             let part = Part { group: index as u16, quota };

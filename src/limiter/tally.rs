@@ -1,6 +1,6 @@
 //! The statistics of one descriptor: its hits, sorted by where they fell.
 
-use super::Count;
+use super::{Count, Source};
 
 /// What a decision adds to the counters of its metric path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Tally {
     pub total: u64,
     /// Hits beyond the limit.
     pub over: u64,
+    /// Those of them that were refused without asking the store.
+    pub over_from_cache: u64,
     /// Hits between the near-limit threshold and the limit.
     pub near: u64,
     /// Hits of requests that were within the limit.
@@ -23,12 +25,15 @@ impl Tally {
     /// Sorts `hits` that had this `count`, against a limit that admits `size` at once.
     pub(super) fn of(size: u32, hits: u64, count: &Count, near_ratio: f32) -> Self {
         let tally = Self { total: hits, ..Self::default() };
-        let after = if count.spent { count.after } else { count.after.saturating_add(hits) };
+        if count.source == Source::RefusalCache {
+            return Self { over: hits, over_from_cache: hits, ..tally };
+        }
+        let after = count.after;
         let before = after.saturating_sub(hits);
         let threshold = near_threshold(size, near_ratio);
         let size = u64::from(size);
         if count.admitted {
-            let near = if before >= threshold { hits } else { after.saturating_sub(threshold) };
+            let near = after.saturating_sub(before.max(threshold));
             Self { within: hits, near, ..tally }
         } else if count.spent && after > size && before < size {
             Self { over: after - size, near: size - before.max(threshold).min(size), ..tally }
@@ -54,7 +59,7 @@ mod tests {
     use super::*;
 
     fn count(after: u64, admitted: bool, spent: bool) -> Count {
-        Count { after, admitted, spent, wait: None }
+        Count { after, admitted, spent, wait: None, source: Source::Store }
     }
 
     fn check(hits: u64, count: &Count, over: u64, near: u64, within: u64) {
@@ -83,6 +88,14 @@ mod tests {
         check(5, &count(8, false, false), 5, 0, 0);
         check(2, &count(3, true, false), 0, 0, 2);
         check(2, &count(10, false, true), 2, 0, 0);
+        check(2, &count(9, true, false), 0, 1, 2);
+    }
+
+    #[test]
+    fn hits_that_no_store_was_asked_for_count_as_over_and_as_such() {
+        let count = Count { source: Source::RefusalCache, ..count(12, false, false) };
+        let expected = Tally { total: 3, over: 3, over_from_cache: 3, ..Tally::default() };
+        assert_eq!(Tally::of(10, 3, &count, 0.8), expected);
     }
 
     #[test]

@@ -155,6 +155,11 @@ fn limiter(r: &mut Reader<'_>) -> Policy {
             false,
             "Every descriptor is in quota mode: a request is refused only when all are over limit.",
         ),
+        stop_when_over: r.read(
+            "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
+            false,
+            "A request that exceeds one of its limits counts against no other.",
+        ),
         keys: Keys {
             format: r.read(
                 "TIDEGATE_KEY_FORMAT",

@@ -7,17 +7,12 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 6] = [
+const REFUSED: [(&str, &str, &str); 5] = [
     ("CONFIG_TYPE", "FILE", "Rules over xDS."),
     ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
     ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
-    (
-        "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
-        "false",
-        "Refused requests that leave the counters as they are.",
-    ),
 ];
 
 const GRPC_TLS: &str = "The gRPC listener has no TLS yet.";

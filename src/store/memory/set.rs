@@ -1,4 +1,4 @@
-//! Sets of several operations: all or nothing, whatever shards their counters live in.
+//! Sets of several operations, whatever shards their counters live in.
 //!
 //! The locks of all shards involved are held from the first step to the last write, and
 //! always taken in ascending order, so that no two sets wait for each other.
@@ -9,16 +9,24 @@ use smallvec::SmallVec;
 use super::shard::{Fingerprint, Shard};
 use super::{MemoryStore, SHARDS, begins};
 use crate::clock::Timestamp;
-use crate::limiter::{Action, Batch, Count, Meter, Operation, State, Step, is_refused};
+use crate::limiter::{
+    Action, Batch, Count, Meter, Operation, RefusedSets, State, Step, is_refused,
+};
 use crate::store::StoreError;
+
+/// An operation and its counter.
+type Named<'o> = (&'o Operation, Fingerprint);
 
 /// The answers to a set.
 type SetCounts = SmallVec<[Count; 4]>;
+type Steps = SmallVec<[Step; 4]>;
+type Drafts = SmallVec<[Draft; 4]>;
 
 /// The locked shards of a set, by their index.
 struct Locked<'s>(SmallVec<[(usize, MutexGuard<'s, Shard>); 4]>);
 
 /// A counter as it would become.
+#[derive(Clone)]
 struct Draft {
     fingerprint: Fingerprint,
     meter: Meter,
@@ -28,39 +36,31 @@ struct Draft {
 }
 
 impl MemoryStore {
-    /// Applies a set of several operations, or none of them.
+    /// Applies a set of several operations.
     pub(super) fn apply_set(
         &self,
         batch: &Batch,
         set: &[Operation],
     ) -> Result<SetCounts, StoreError> {
-        let fingerprint = |operation: &Operation| {
-            Fingerprint::of(batch.key(operation), &operation.meter, self.hash_keys)
+        let named = |operation| {
+            (operation, Fingerprint::of(batch.key(operation), &operation.meter, self.hash_keys))
         };
-        let names: SmallVec<[Fingerprint; 4]> = set.iter().map(fingerprint).collect();
-        let mut locked = self.lock(&names);
+        let set: SmallVec<[Named<'_>; 4]> = set.iter().map(named).collect();
+        let mut locked = self.lock(&set);
         let now = locked.now(batch.now);
-        let operations = || set.iter().zip(names.iter().copied());
 
-        let mut drafts = locked.drafts(operations());
-        let mut steps: SmallVec<[Step; 4]> = operations()
-            .map(|(op, name)| Draft::apply(&mut drafts, name, (op.meter, op.action), now))
-            .collect();
-        if is_refused(set.iter().zip(&steps).map(|(op, step)| (op.part, step.admitted))) {
-            drafts = locked.drafts(operations());
-            for ((operation, name), step) in operations().zip(&mut steps) {
-                let look = (operation.meter, Action::Spend(0));
-                let looked = Draft::apply(&mut drafts, name, look, now);
-                *step = Step { state: looked.state, admitted: step.admitted, spent: false };
-            }
-        }
+        let mut drafts = locked.drafts(&set);
+        let steps = match batch.refused_sets {
+            RefusedSets::SpendNothing => Draft::all_or_nothing(&mut drafts, &set, now),
+            RefusedSets::SpendWhatIsOver => Draft::stop_when_over(&mut drafts, &set, now),
+        };
         self.commit(&mut locked, &drafts, now)?;
-        let count = |(op, step): (&Operation, &Step)| op.meter.count(step, op.action, now);
+        let count = |((op, _), step): (&Named<'_>, &Step)| op.meter.count(step, op.action, now);
         Ok(set.iter().zip(&steps).map(count).collect())
     }
 
-    fn lock(&self, names: &[Fingerprint]) -> Locked<'_> {
-        let mut shards: SmallVec<[usize; 4]> = names.iter().map(|name| index(*name)).collect();
+    fn lock(&self, set: &[Named<'_>]) -> Locked<'_> {
+        let mut shards: SmallVec<[usize; 4]> = set.iter().map(|(_, name)| index(*name)).collect();
         shards.sort_unstable();
         shards.dedup();
         Locked(shards.into_iter().map(|at| (at, self.shards[at].0.lock())).collect())
@@ -112,12 +112,9 @@ impl Locked<'_> {
     }
 
     /// The counters as they are, each once.
-    fn drafts<'o>(
-        &mut self,
-        operations: impl Iterator<Item = (&'o Operation, Fingerprint)>,
-    ) -> SmallVec<[Draft; 4]> {
-        let mut drafts: SmallVec<[Draft; 4]> = SmallVec::new();
-        for (operation, fingerprint) in operations {
+    fn drafts(&mut self, set: &[Named<'_>]) -> Drafts {
+        let mut drafts = Drafts::new();
+        for &(operation, fingerprint) in set {
             if drafts.iter().all(|draft| draft.fingerprint != fingerprint) {
                 let held = self.shard(fingerprint).find(fingerprint).map(|counter| counter.state);
                 let (exists, state) = (held.is_some(), held.unwrap_or_default());
@@ -137,6 +134,41 @@ impl Locked<'_> {
 }
 
 impl Draft {
+    /// Takes all steps, each on what those before it left; or, if they do not all fit, none.
+    fn all_or_nothing(drafts: &mut Drafts, set: &[Named<'_>], now: Timestamp) -> Steps {
+        let before = drafts.clone();
+        let mut steps: Steps = set
+            .iter()
+            .map(|(op, name)| Self::apply(drafts, *name, (op.meter, op.action), now))
+            .collect();
+        if is_refused(set.iter().zip(&steps).map(|((op, _), step)| (op.part, step.admitted))) {
+            *drafts = before;
+            for ((operation, name), step) in set.iter().zip(&mut steps) {
+                let look = (operation.meter, Action::Spend(0));
+                let looked = Self::apply(drafts, *name, look, now);
+                *step = Step { state: looked.state, admitted: step.admitted, spent: false };
+            }
+        }
+        steps
+    }
+
+    /// Takes all steps; or, if any alone would not fit, only those that would not.
+    fn stop_when_over(drafts: &mut Drafts, set: &[Named<'_>], now: Timestamp) -> Steps {
+        let fits = |(op, name): &Named<'_>| {
+            Self::apply(&mut drafts.clone(), *name, (op.meter, op.action), now).admitted
+        };
+        let fit: SmallVec<[bool; 4]> = set.iter().map(fits).collect();
+        let is_stopped = fit.contains(&false);
+        let step = |((op, name), fits): (&Named<'_>, &bool)| {
+            if is_stopped && *fits {
+                let looked = Self::apply(drafts, *name, (op.meter, Action::Spend(0)), now);
+                return Step { spent: false, ..looked };
+            }
+            Self::apply(drafts, *name, (op.meter, op.action), now)
+        };
+        set.iter().zip(&fit).map(step).collect()
+    }
+
     /// Takes the step of one operation on its counter among `drafts`.
     fn apply(
         drafts: &mut [Self],

@@ -10,7 +10,7 @@ use std::io::Write;
 use redis::{Cmd, RedisWrite, Script};
 
 use super::{RedisConfig, ScriptClock};
-use crate::limiter::{Action, Batch, COUNT_MAX, Operation, Refused};
+use crate::limiter::{Action, Batch, COUNT_MAX, Operation, Refused, RefusedSets};
 use crate::rules::Algorithm;
 
 /// Times to live stay below what Redis accepts, however long a window is.
@@ -69,7 +69,12 @@ pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd 
             set.iter().for_each(|operation| write_sum(&mut command, operation, config));
             continue;
         }
-        command.write_arg_fmt(set.len());
+        match batch.refused_sets {
+            RefusedSets::SpendWhatIsOver if set.len() > 1 => {
+                command.write_arg_fmt(format_args!("-{}", set.len()));
+            }
+            _ => command.write_arg_fmt(set.len()),
+        }
         for operation in set {
             if set.len() > 1 {
                 command.write_arg_fmt(operation.part.group);

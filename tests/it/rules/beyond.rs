@@ -400,11 +400,11 @@ fn a_shared_counter_is_told_apart_from_a_value_that_reads_like_it() {
         let [operation] = plan.batch.operations() else { panic!("one operation") };
         String::from_utf8(plan.batch.key(operation).to_vec()).unwrap()
     };
-    assert_eq!(key("a"), "tg1:f86400:shop:k=%ma|b:");
+    assert_eq!(key("a"), "tg1:{shop:k=%ma|b}:f86400:");
     assert_eq!(key("b"), key("a"));
-    assert_eq!(key("a|b"), "tg1:f86400:shop:k=a|b:");
-    assert_eq!(key("%ma|b"), "tg1:f86400:shop:k=%25ma|b:");
-    assert_eq!(key("10.0.0.1"), "tg1:f86400:shop:k=10.0.0.1:", "not shared");
+    assert_eq!(key("a|b"), "tg1:{shop:k=a|b}:f86400:");
+    assert_eq!(key("%ma|b"), "tg1:{shop:k=%25ma|b}:f86400:");
+    assert_eq!(key("10.0.0.1"), "tg1:{shop:k=10.0.0.1}:f86400:", "not shared");
 }
 
 #[test]

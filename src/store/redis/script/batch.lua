@@ -3,7 +3,7 @@
 --   ARGV[1]   now in microseconds, or nothing: the clock of this server
 --   then for each set, its operations being the next of KEYS, either
 --     f AMOUNT TTL                      one operation that needs no step
---   or the number of its operations, and for each of them
+--   or the number of its operations, below zero if it stops when one is over, and for each
 --     [GROUP QUOTA]                     only in a set of several; QUOTA is 1 or 0
 --     KIND ACTION TTL SPENDS RATE ...   w, s or b; spend, never or give; SPENDS is 1 or 0;
 --                                       and what its kind reads

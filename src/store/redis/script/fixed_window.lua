@@ -7,6 +7,10 @@ function fixed_window.read(op)
   op.hits = tonumber(op.amount)
 end
 
+function fixed_window.ask_for_nothing(op)
+  op.amount, op.hits = '0', 0
+end
+
 local function is_large(count)
   return count >= EXACT or count <= -EXACT
 end

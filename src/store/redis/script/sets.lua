@@ -1,4 +1,4 @@
--- Sets of operations that take steps: all or nothing.
+-- Sets of operations that take steps.
 
 local KINDS = {}
 local FELLOW = { err = 'ERR another counter of the set failed' }
@@ -21,16 +21,42 @@ local function read(key, of_several)
   return op
 end
 
--- Takes all steps, each on what those before it left; tells whether there were errors.
-local function try(set)
-  local states, failed = {}, false
+-- The counter of an operation as it is, or as those before it in the set have left it.
+local function state_of(op, states)
+  local state = states[op.key] or op.kind.load(op.key)
+  states[op.key] = state
+  return state
+end
+
+-- Where any hits alone would not fit, makes all others look only.
+local function stop_when_over(set, states)
+  local over = false
   for _, op in ipairs(set) do
-    local state = states[op.key] or op.kind.load(op.key)
+    local state = state_of(op, states)
+    if not state.err then
+      local _, fits = op.kind.step(op, state)
+      op.held, over = fits, over or not fits
+    end
+  end
+  for _, op in ipairs(set) do
+    op.held = over and op.held
+    if op.held then
+      op.kind.ask_for_nothing(op)
+    end
+  end
+end
+
+-- Takes all steps, each on what those before it left; tells whether there were errors.
+local function try(set, states)
+  local failed = false
+  for _, op in ipairs(set) do
+    local state = state_of(op, states)
     if state.err then
       op.error, failed = state, true
     else
       op.before = state
       op.after, op.admitted, op.spent = op.kind.step(op, state)
+      op.spent = op.spent and not op.held
       states[op.key] = op.after
     end
   end
@@ -72,9 +98,13 @@ local function answer(op)
   return reply
 end
 
-local function apply(set)
-  local failed = try(set)
-  if not failed and #set > 1 and is_refused(set) then
+local function apply(set, stops)
+  local states = {}
+  if stops then
+    stop_when_over(set, states)
+  end
+  local failed = try(set, states)
+  if not failed and not stops and #set > 1 and is_refused(set) then
     undo(set)
   end
   local replies = {}
@@ -94,10 +124,11 @@ local function apply(set)
   return replies
 end
 
+-- Of a size below zero, the set stops when one is over.
 return function(first, size)
   local set = {}
-  for i = 1, size do
-    set[i] = read(KEYS[first + i], size > 1)
+  for i = 1, math.abs(size) do
+    set[i] = read(KEYS[first + i], size ~= 1)
   end
-  return apply(set)
+  return apply(set, size < 0)
 end

@@ -7,6 +7,10 @@ function sliding_window.read(op)
   op.hits, op.window = tonumber(take()), tonumber(take())
 end
 
+function sliding_window.ask_for_nothing(op)
+  op.hits = 0
+end
+
 -- The state in the window around now.
 function sliding_window.look(op, state)
   local secs = (moment() - math.fmod(moment(), MICROS)) / MICROS

@@ -40,6 +40,10 @@ function token_bucket.read(op)
   op.rate = math.max(op.rate, 1)
 end
 
+function token_bucket.ask_for_nothing(op)
+  op.refill = span(0, 0)
+end
+
 -- How long until the bucket is full again.
 local function debt(op, state)
   local micros = state.at - moment()

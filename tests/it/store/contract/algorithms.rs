@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::limiter::Action::{GiveBack, Spend};
-use tidegate::limiter::{Count, Meter, Refused};
+use tidegate::limiter::{Count, Meter, Refused, Source};
 use tidegate::rules::Algorithm;
 use tidegate::store::Store;
 
@@ -158,7 +158,13 @@ async fn never_admits_more_than_the_limit_at_once(store: Arc<impl Store>) {
         for hits in [6, 1 << 31, 1 << 32, 1 << 53, u64::MAX] {
             let key = format!("{:?}{hits}", meter.algorithm);
             let refused = count(&*store, START, (&key, meter), Spend(hits)).await;
-            let none = Count { after: 0, admitted: false, spent: false, wait: None };
+            let none = Count {
+                after: 0,
+                admitted: false,
+                spent: false,
+                wait: None,
+                source: Source::Store,
+            };
             assert_eq!(refused, none, "{key}");
             let refused = count(&*store, START, (&key, spending(meter)), Spend(hits)).await;
             let (admitted, spent, wait) = (refused.admitted, refused.spent, refused.wait);
