@@ -18,7 +18,7 @@ use crate::settings::{self, Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
-use crate::store::{AnyStore, Store as _};
+use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
 use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
@@ -81,7 +81,8 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let store = store(&settings);
+    let refusals = settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, None));
+    let store = RefusalCache::new(store(&settings), refusals);
     let core = Core::new(&settings, store, clock.clone());
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
@@ -120,7 +121,7 @@ fn store(settings: &Settings) -> AnyStore {
 /// Loads the rules for the first time and watches them from then on.
 async fn load(
     settings: &Settings,
-    core: &Core<AnyStore>,
+    core: &Core<RefusalCache<AnyStore>>,
     signals: &Signals,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -166,17 +167,17 @@ fn example() -> FileSet {
     FileSet { files: vec![file], warnings: Vec::new() }
 }
 
-fn keep_store(core: &Core<AnyStore>, clock: Clock, tasks: &mut JoinSet<()>) {
+fn keep_store(core: &Core<RefusalCache<AnyStore>>, clock: Clock, tasks: &mut JoinSet<()>) {
     let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-    if let AnyStore::Memory(memory) = &front.service.store {
+    if let AnyStore::Memory(memory) = &front.service.store.store {
         tasks.spawn(probe::sweep(Arc::clone(memory), clock));
     }
-    tasks.spawn(async move { probe::watch_store(&front.service.store, health).await });
+    tasks.spawn(async move { probe::watch_store(&front.service.store.store, health).await });
 }
 
 fn serve(
     settings: &Settings,
-    core: &Core<AnyStore>,
+    core: &Core<RefusalCache<AnyStore>>,
     listeners: Listeners,
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
@@ -211,7 +212,7 @@ fn serve(
         json: Json::new()?,
         collect: {
             let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-            Arc::new(move |page| series::collect(&health.facts(), &front.service.store, page))
+            Arc::new(move |page| series::collect(&health.facts(), &front.service.store.store, page))
         },
     };
     let mut http = vec![
@@ -235,7 +236,7 @@ fn serve(
 /// way.
 async fn drain(
     settings: &Settings,
-    core: &Core<AnyStore>,
+    core: &Core<RefusalCache<AnyStore>>,
     shutdown: &Shutdown,
     mut servers: JoinSet<anyhow::Result<()>>,
 ) {

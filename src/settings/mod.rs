@@ -45,6 +45,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Where counters live.
     pub store: Store,
+    /// How many bytes of refusals are remembered, if any are.
+    pub refusal_cache_bytes: Option<usize>,
     /// How requests are decided.
     pub limiter: Policy,
     /// What answers hold beside their verdicts.

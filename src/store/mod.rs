@@ -18,9 +18,11 @@
 mod any;
 pub mod memory;
 pub mod redis;
+pub mod refusals;
 pub mod secret;
 
 pub use any::AnyStore;
+pub use refusals::{RefusalCache, Refusals};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,22 +10,13 @@ use tidegate::clock::{Clock, ManualClock, Timestamp};
 use tidegate::rules::SourceFile;
 use tidegate::settings::Settings;
 use tidegate::sources::files::FileSet;
-use tidegate::store::Store;
+use tidegate::store::{RefusalCache, Refusals, Store};
 use tidegate::telemetry::Page;
 use tidegate::wire::json::Json;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 
 use crate::support::redis::RedisServer;
 use crate::support::stores;
-
-/// Transcripts that wait for what they need.
-fn waits(transcript: &Value) -> Option<&'static str> {
-    let set = |name: &str| transcript["env"].get(name).is_some();
-    if set("LOCAL_CACHE_SIZE_IN_BYTES") {
-        return Some("the local cache is not built yet");
-    }
-    None
-}
 
 /// Error codes that differ on purpose: the reference says UNKNOWN for everything, here
 /// the code tells what to do.
@@ -35,12 +26,10 @@ const CODES: [(&str, &str); 1] = [("UNKNOWN", "InvalidArgument")];
 async fn the_memory_store_answers_as_the_reference() {
     let mut replayed = 0;
     for (name, transcript) in transcripts() {
-        if waits(&transcript).is_none() {
-            replay(&name, &transcript, stores::memory()).await;
-            replayed += 1;
-        }
+        replay(&name, &transcript, stores::memory()).await;
+        replayed += 1;
     }
-    assert_eq!(replayed, 153);
+    assert_eq!(replayed, 184);
 }
 
 #[tokio::test]
@@ -48,9 +37,6 @@ async fn the_redis_store_answers_as_the_reference_and_leaves_the_same_keys() {
     let server = RedisServer::start();
     let mut replayed = 0;
     for (name, transcript) in transcripts() {
-        if waits(&transcript).is_some() {
-            continue;
-        }
         let _: () = server.command(&["FLUSHALL"]);
         replay(&name, &transcript, stores::redis(&server).await).await;
         if let Some(expected) = transcript.get("redis") {
@@ -59,7 +45,7 @@ async fn the_redis_store_answers_as_the_reference_and_leaves_the_same_keys() {
         }
         replayed += 1;
     }
-    assert_eq!(replayed, 153);
+    assert_eq!(replayed, 184);
 }
 
 fn transcripts() -> Vec<(String, Value)> {
@@ -80,6 +66,8 @@ fn transcripts() -> Vec<(String, Value)> {
 async fn replay<S: Store>(name: &str, transcript: &Value, store: S) {
     let clock = ManualClock::at(Timestamp::from_secs(1_700_000_123));
     let settings = settings(&transcript["env"]);
+    let refusals = settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, None));
+    let store = RefusalCache::new(store, refusals);
     let core = Core::new(&settings, store, Clock::Manual(clock.clone()));
     let mut files: BTreeMap<String, Vec<u8>> = strings(&transcript["rules"]);
     load(&core, &files);
