@@ -14,7 +14,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::refusal;
 use crate::clock::Timestamp;
-use crate::limiter::{Action, Batch, Count, Meter, Operation, Refused};
+use crate::limiter::{Action, Batch, Count, Meter, Operation, Refused, Source};
 use crate::rules::Algorithm;
 
 /// Places for the counters of one hash.
@@ -243,7 +243,7 @@ impl Fact {
         let Action::Spend(hits) = operation.action else { return None };
         let meter = operation.meter;
         let lasts = match meter.algorithm {
-            _ if count.admitted => return None,
+            _ if count.admitted || count.source != Source::Store => return None,
             Algorithm::FixedWindow => meter.window.left(now),
             Algorithm::SlidingWindow | Algorithm::TokenBucket { .. } => match meter.refused {
                 Refused::Spend => return None,

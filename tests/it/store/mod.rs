@@ -4,6 +4,7 @@ mod agreement;
 mod contract;
 mod memory;
 mod redis;
+mod refusals;
 mod schedules;
 
 use tidegate::clock::Timestamp;
