@@ -7,8 +7,8 @@
 //! refused by an old one. It cannot admit at all, and so never over-admits. It would refuse
 //! wrongly only if a fact ceased to hold, which giving back alone can do: whatever is given
 //! back makes its counter forgotten, here at once and in other processes by
-//! [`Refusals::forget`]. While nobody can tell of them, the cache rests
-//! ([`Refusals::pause`]).
+//! [`Refusals::forget`]. While those who tell of that cannot be heard, the cache rests
+//! ([`Listener`]).
 //!
 //! Sets that spend all or nothing always ask the store.
 
@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use super::{Counts, Store, StoreError};
 use crate::limiter::{Action, Batch, Count, NewOperation, Operation, Part, RefusedSets, Source};
 use table::Ticket;
-pub use table::{Refusals, RefusalsStats};
+pub use table::{Listener, Refusals, RefusalsStats};
 
 /// A store whose refusals are remembered.
 #[derive(Debug)]

@@ -6,7 +6,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,7 +30,8 @@ pub struct Refusals {
     buckets: Box<[Mutex<Bucket>]>,
     hash_keys: (u64, u64),
     max_age: Option<Duration>,
-    active: AtomicBool,
+    /// Listeners that do not hear.
+    deaf: AtomicUsize,
     lookups: AtomicU64,
     hits: AtomicU64,
     expired: AtomicU64,
@@ -49,6 +51,13 @@ pub struct RefusalsStats {
     pub expired: u64,
     /// Facts that gave way to others before they ended.
     pub evicted: u64,
+}
+
+/// Hears of what other processes give back, or does not: then the cache rests.
+#[derive(Debug)]
+pub struct Listener {
+    refusals: Arc<Refusals>,
+    hears: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -89,7 +98,7 @@ impl Refusals {
             buckets: (0..buckets).map(|_| Mutex::default()).collect(),
             hash_keys: (random.hash_one(0), random.hash_one(1)),
             max_age,
-            active: AtomicBool::new(true),
+            deaf: AtomicUsize::new(0),
             lookups: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             expired: AtomicU64::new(0),
@@ -105,24 +114,23 @@ impl Refusals {
         self.forget_name(hasher.finish128().as_u128());
     }
 
-    /// Stops to answer and to learn.
-    pub fn pause(&self) {
-        self.active.store(false, Relaxed);
+    /// One who hears of what other processes give back, and does not yet.
+    pub fn listener(self: &Arc<Self>) -> Listener {
+        self.deaf.fetch_add(1, SeqCst);
+        Listener { refusals: Arc::clone(self), hears: false }
     }
 
-    /// Answers and learns from now on, all facts of before forgotten.
-    pub fn resume(&self) {
+    fn forget_all(&self) {
         for bucket in &self.buckets {
             let mut bucket = bucket.lock();
             bucket.epoch += 1;
             bucket.facts = [None; PLACES];
         }
-        self.active.store(true, Relaxed);
     }
 
-    /// Whether it answers and learns.
+    /// Whether it answers and learns: every listener hears.
     pub fn is_active(&self) -> bool {
-        self.active.load(Relaxed)
+        self.deaf.load(SeqCst) == 0
     }
 
     /// Figures as of now.
@@ -214,6 +222,38 @@ impl Refusals {
 
     fn bucket(&self, name: u128) -> &Mutex<Bucket> {
         &self.buckets[(name as usize) % self.buckets.len()]
+    }
+}
+
+impl Listener {
+    /// From now on it hears everything; what was remembered before is forgotten.
+    pub fn hears(&mut self) {
+        if !self.hears {
+            self.hears = true;
+            self.refusals.forget_all();
+            self.refusals.deaf.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// From now on it may miss something.
+    pub fn misses(&mut self) {
+        if self.hears {
+            self.hears = false;
+            self.refusals.deaf.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Hits were given back to the counter that a store holds under `key`.
+    pub fn given_back(&self, key: &[u8]) {
+        self.refusals.forget(key);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if !self.hears {
+            self.refusals.deaf.fetch_sub(1, SeqCst);
+        }
     }
 }
 
