@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Store, memcached};
 use super::reader::Reader;
 use super::value::{Jitter, Value};
+use super::{Store, memcached};
 use crate::store::redis::{RedisConfig, SocketType};
 use crate::store::secret::Secret;
 
@@ -145,7 +145,7 @@ impl Given {
                 "EXPIRATION_JITTER_MAX_SECONDS",
                 Jitter(300),
                 "Up to this many seconds are added at random to the time counters live on in \
-                 Redis.",
+                 Redis or memcached.",
             ),
         };
         if given.url.as_ref().is_some_and(|url| url.expose().is_empty()) {

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+};
 use tokio::io::{BufReader, ReadHalf, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
 

@@ -44,7 +44,6 @@ fn what_would_weaken_safety_or_change_counts_is_refused() {
         "CONFIG_TYPE=GRPC_XDS_SOTW",
         "REDIS_PERSECOND=t",
         "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT=true",
-        "BACKEND_TYPE=memcache",
         "BACKEND_TYPE=Redis2",
     ] {
         let found = errors(&[word]);

@@ -32,7 +32,8 @@ fn batch(random: &mut Rng, now: u64, history: u64) -> Batch {
     let mut batch = Batch::new(Timestamp::from_micros(now));
     for set in 0..random.u16(0..6) {
         let (window, rate) = (random.choice(WINDOWS).unwrap(), random.choice(RATES).unwrap());
-        let meter = Meter { refused: Refused::Spend, ..meter(Algorithm::FixedWindow, rate, window) };
+        let meter =
+            Meter { refused: Refused::Spend, ..meter(Algorithm::FixedWindow, rate, window) };
         let odd = random.choice(["", " ", "\n"]).unwrap();
         let key = format!("{history}:{window}{odd}{}:", random.u8(0..2));
         batch.push(NewOperation::alone(meter, action(random), set), |out| {

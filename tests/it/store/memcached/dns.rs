@@ -8,6 +8,7 @@ use tidegate::limiter::Action::Spend;
 use tidegate::store::memcached::{MemcachedConfig, MemcachedStore, Servers};
 use tidegate::store::{Store, StoreError};
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::values;
@@ -22,6 +23,7 @@ type Records = Vec<(&'static str, u16)>;
 struct NameServer {
     address: SocketAddr,
     records: Arc<Mutex<Records>>,
+    answers: watch::Receiver<u64>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -30,6 +32,7 @@ impl NameServer {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let records = Arc::new(Mutex::new(records));
+        let (answered, answers) = watch::channel(0);
         let task = {
             let records = Arc::clone(&records);
             tokio::spawn(async move {
@@ -37,14 +40,23 @@ impl NameServer {
                 while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
                     let answer = answer(&buffer[..length], &records.lock().unwrap());
                     let _ = socket.send_to(&answer, from).await;
+                    answered.send_modify(|answers| *answers += 1);
                 }
             })
         };
-        Self { address, records, _task: AbortOnDropHandle::new(task) }
+        Self { address, records, answers, _task: AbortOnDropHandle::new(task) }
     }
 
     fn say(&self, records: Records) {
         *self.records.lock().unwrap() = records;
+    }
+
+    /// Waits until that many more questions were answered.
+    async fn answers(&self, more: u64) {
+        let mut answers = self.answers.clone();
+        let wanted = *answers.borrow() + more;
+        let asked = tokio::time::timeout(SOON, answers.wait_for(|now| *now >= wanted));
+        asked.await.expect("questions").expect("a living name server");
     }
 
     fn config(&self, refresh: Duration) -> MemcachedConfig {
@@ -124,7 +136,7 @@ async fn a_refresh_brings_servers_and_takes_them_away() {
     assert_eq!(store.stats().opened, 2, "the first connection is kept");
     // No answer is no reason to forget the servers.
     dns.say(Vec::new());
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    dns.answers(3).await;
     assert_eq!(store.probe().await, Ok(()));
     assert_eq!(store.stats().active, 2);
     dns.say(vec![("localhost", other.port())]);

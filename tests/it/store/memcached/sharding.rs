@@ -73,7 +73,7 @@ async fn a_killed_server_takes_its_own_counters_along_and_no_others() {
 async fn a_silent_server_holds_up_no_counter_of_another() {
     let servers = [MemcachedServer::start(), MemcachedServer::start()];
     let mut config = config(&servers);
-    config.timeout = std::time::Duration::from_secs(1);
+    config.timeout = std::time::Duration::from_secs(2);
     let store = connect(config, 2).await;
     servers[0].pause();
     for ((key, place, _), count) in PLACES.iter().zip(spend_all(&store).await) {
