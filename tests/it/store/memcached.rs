@@ -56,10 +56,14 @@ async fn a_key_is_the_counter_key_and_the_start_of_the_window() {
     let now = 1_700_000_000;
     values(&store, now, &[("shop_tier_gold_op_write_", 1, Spend(2))]).await;
     values(&store, now, &[("shop_", 86_400, Spend(3)), ("", 60, Spend(1))]).await;
-    assert_eq!(server.get("shop_tier_gold_op_write_1700000000").as_deref(), Some("2"));
-    assert_eq!(server.get("shop_1699920000").as_deref(), Some("3"));
-    assert_eq!(server.get("1699999980").as_deref(), Some("1"));
-    assert_eq!(server.stat("curr_items"), 3);
+    values(&store, now, &[("shop_path_/%ä_", 60, Spend(4))]).await;
+    let expected = [
+        ("1699999980", 1),
+        ("shop_1699920000", 3),
+        ("shop_path_/%ä_1699999980", 4),
+        ("shop_tier_gold_op_write_1700000000", 2),
+    ];
+    assert_eq!(server.counters(), expected.map(|(key, count)| (key.to_owned(), count)));
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl MemcachedServer {
             let mut line = String::new();
             stream.read_line(&mut line).expect("an answer of memcached");
             lines.push(line.trim_end().to_owned());
-            let (word, more) = ["VALUE", "STAT", "END"]
+            let (word, more) = ["VALUE", "STAT", "key=", "END"]
                 .iter()
                 .find_map(|word| line.starts_with(word).then_some((*word, *word != "END")))
                 .unwrap_or(("", lines[0].starts_with("VALUE")));
@@ -117,6 +117,26 @@ impl MemcachedServer {
     pub(crate) fn get(&self, key: &str) -> Option<String> {
         let lines = self.command(&format!("get {key}"));
         (lines.len() == 3).then(|| lines[1].trim_end().to_owned())
+    }
+
+    /// All counters, by key.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        let mut lines = Vec::new();
+        // The crawler has rounds of its own, and says that it is busy then.
+        let dumped = || {
+            lines = self.command("lru_crawler metadump all");
+            lines.last().is_some_and(|line| line == "END")
+        };
+        assert!(poll(dumped), "no dump: {lines:?}");
+        let keys = lines.iter().filter_map(|line| line.strip_prefix("key=")?.split(' ').next());
+        let counter = |key: &str| {
+            let key = decoded(key);
+            let value = self.get(&key).expect("a value");
+            (key, value.parse().expect("a number"))
+        };
+        let mut counters: Vec<_> = keys.map(counter).collect();
+        counters.sort();
+        counters
     }
 
     /// The seconds that a key has to live, -1 if that is for ever.
@@ -198,6 +218,17 @@ impl Drop for MemcachedServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Text in which `%` and two digits stand for a byte.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).expect("two digits"));
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).expect("text")
 }
 
 trait Stream: Read + Write {}
