@@ -69,7 +69,7 @@ impl Given {
     }
 
     /// Notes that a store elsewhere leaves them unused.
-    pub(super) fn is_unused(&self, r: &mut Reader<'_>) {
+    pub(super) fn warn_unused(&self, r: &mut Reader<'_>) {
         for (name, text) in [("MEMCACHE_HOST_PORT", &self.servers), ("MEMCACHE_SRV", &self.srv)] {
             if !text.is_empty() {
                 r.warn(format!("{name} is set but not used, as BACKEND_TYPE is not memcache"));

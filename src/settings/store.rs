@@ -82,7 +82,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Store {
     let memcached = match kind {
         Some(Kind::Memcached) => memcached.config(r),
         _ => {
-            memcached.is_unused(r);
+            memcached.warn_unused(r);
             None
         }
     };

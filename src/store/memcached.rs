@@ -27,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use config::{MemcachedConfig, MemcachedConfigError, Servers, SrvQuery};
 pub use stats::{Adds, Increments, MemcachedStats};
 
+use command::Command;
 use counter::Counter;
 use link::{Deadline, Dialing};
 use servers::{Fleet, Snapshot};
@@ -34,7 +35,6 @@ use stats::Tally;
 
 use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::{Batch, Count};
-use command::Command;
 
 /// Counters in one memcached or in several.
 ///
@@ -147,9 +147,9 @@ impl Store for MemcachedStore {
     async fn probe(&self) -> Result<(), StoreError> {
         let servers = self.fleet.snapshot();
         let deadline = Deadline::after(self.config.timeout);
-        let ask = |link| async move { link::Link::ask(link, Command::version(), deadline).await };
-        let answers = join_all(servers.all()?.iter().map(|server| ask(&*server.link))).await;
-        answers.into_iter().try_for_each(|answer| answer.map(drop))
+        let servers = servers.all()?.iter();
+        let answers = servers.map(|server| server.link.ask(Command::version(), deadline));
+        join_all(answers).await.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
     fn name(&self) -> &'static str {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidegate::limiter::Action::Spend;
 use tidegate::store::memcached::{MemcachedConfig, MemcachedStore, Servers};
 use tidegate::store::{Store, StoreError};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
 use super::super::{apply, values};
@@ -174,8 +174,7 @@ async fn impostor(reply: &'static str) -> MemcachedConfig {
 #[tokio::test]
 async fn an_answer_that_does_not_fit_ends_the_connection() {
     for reply in ["STORED\r\n", "7", "ERROR\r\n", "\r\n", "7\r\n8\r\n", "-1\r\n", "VERSION 1\r\n"] {
-        let reply_and_end: &'static str = reply;
-        let store = connect(impostor(reply_and_end).await, 1).await;
+        let store = connect(impostor(reply).await, 1).await;
         if reply == "7" {
             // Half an answer is none until its end comes, which is never.
             let gone = tokio::time::timeout(TIMEOUT, spend(&store)).await;
@@ -222,4 +221,40 @@ async fn what_does_not_greet_like_memcached_is_not_used() {
         assert!(start.elapsed() < SOON, "{text}");
         tokio::task::yield_now().await;
     }
+}
+
+/// Something that answers only once it has three commands at hand, with as many counts;
+/// `first` stands in for the answers to the first three.
+async fn counts_by_three(first: &'static str) -> MemcachedConfig {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (reader, mut writer) = stream.into_split();
+        let mut lines = BufReader::new(reader).lines();
+        lines.next_line().await.unwrap();
+        writer.write_all(b"VERSION 0\r\n").await.unwrap();
+        for answers in [first, "STORED\r\nSTORED\r\nSTORED\r\n"] {
+            let mut commands = 0;
+            while commands < 3 {
+                let line = lines.next_line().await.unwrap().expect("three commands");
+                // An `add` has a second line.
+                commands += usize::from(line.starts_with("incr") || line.starts_with("add"));
+            }
+            writer.write_all(answers.as_bytes()).await.unwrap();
+        }
+    });
+    let mut config = MemcachedConfig::new(Servers::listed(&address).unwrap());
+    config.timeout = SOON;
+    config
+}
+
+#[tokio::test]
+async fn a_batch_is_one_round_trip_and_a_second_where_counters_begin() {
+    let lines = ["a_", "b_", "c_"].map(|key| (key, 60, Spend(4)));
+    let store = connect(counts_by_three("5\r\n6\r\n7\r\n").await, 1).await;
+    assert_eq!(values(&store, 60, &lines).await, [5, 6, 7]);
+    let absent = "NOT_FOUND\r\nNOT_FOUND\r\nNOT_FOUND\r\n";
+    let store = connect(counts_by_three(absent).await, 1).await;
+    assert_eq!(values(&store, 60, &lines).await, [4, 4, 4]);
 }
