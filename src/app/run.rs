@@ -16,6 +16,7 @@ use crate::server::{
 };
 use crate::settings::{self, Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
+use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
 use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
@@ -109,12 +110,22 @@ fn store(settings: &Settings) -> AnyStore {
         settings::Store::Redis(config) => {
             tracing::info!(address = config.describe(), "counting in Redis");
             let mut config = config.clone();
-            config.key_slack_secs = match settings.limiter.keys.format {
-                KeyFormat::Tidegate => CLOCK_SLACK_SECS,
-                KeyFormat::Envoyproxy => 0,
-            };
+            config.key_slack_secs = key_slack_secs(settings);
             AnyStore::Redis(RedisStore::connect(config))
         }
+        settings::Store::Memcached(config) => {
+            tracing::info!(servers = config.describe(), "counting in memcached");
+            let mut config = config.clone();
+            config.key_slack_secs = key_slack_secs(settings);
+            AnyStore::Memcached(MemcachedStore::connect(config))
+        }
+    }
+}
+
+fn key_slack_secs(settings: &Settings) -> u64 {
+    match settings.limiter.keys.format {
+        KeyFormat::Tidegate => CLOCK_SLACK_SECS,
+        KeyFormat::Envoyproxy => 0,
     }
 }
 

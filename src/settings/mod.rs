@@ -7,6 +7,7 @@
 
 pub mod duration;
 mod listeners;
+mod memcached;
 mod names;
 mod reader;
 mod store;
@@ -22,6 +23,7 @@ use crate::health::RulesNeeded;
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
 use crate::sources::files;
+use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::logs;
 use crate::wire::{self, Layout};
@@ -113,6 +115,8 @@ pub enum Store {
     },
     /// A Redis server.
     Redis(RedisConfig),
+    /// One memcached server or several.
+    Memcached(MemcachedConfig),
 }
 
 /// How much is accepted.

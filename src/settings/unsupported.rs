@@ -23,11 +23,10 @@ const POOL: &str = "The connections to Redis are managed without it.";
 const SECOND: &str = "There is no second Redis.";
 const TLS: &str = "There is no TLS to Redis yet.";
 const START: &str = "Listeners open at once; readiness waits for the store.";
-const MEMCACHE: &str = "There is no memcached store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 71] = [
+const UNUSED: [(&str, &str, &str); 62] = [
     ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
     ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
     ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
@@ -84,15 +83,6 @@ const UNUSED: [(&str, &str, &str); 71] = [
     ("REDIS_PERSECOND_CLUSTER_PIPELINE_PARALLELISM", "1", SECOND),
     ("REDIS_PERSECOND_TIMEOUT", "10s", SECOND),
     ("REDIS_PERSECOND_POOL_ON_EMPTY_BEHAVIOR", "WAIT", SECOND),
-    ("MEMCACHE_HOST_PORT", "", MEMCACHE),
-    ("MEMCACHE_MAX_IDLE_CONNS", "2", MEMCACHE),
-    ("MEMCACHE_SRV", "", MEMCACHE),
-    ("MEMCACHE_SRV_REFRESH", "0", MEMCACHE),
-    ("MEMCACHE_TLS", "false", MEMCACHE),
-    ("MEMCACHE_TLS_CLIENT_CERT", "", MEMCACHE),
-    ("MEMCACHE_TLS_CLIENT_KEY", "", MEMCACHE),
-    ("MEMCACHE_TLS_CACERT", "", MEMCACHE),
-    ("MEMCACHE_TLS_SKIP_HOSTNAME_VERIFICATION", "false", MEMCACHE),
     ("TRACING_ENABLED", "false", TRACING),
     ("TRACING_SERVICE_NAME", "RateLimit", TRACING),
     ("TRACING_SERVICE_NAMESPACE", "", TRACING),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::memcached::MemcachedStore;
 use super::memory::MemoryStore;
 use super::redis::RedisStore;
-use super::{Counts, Store, StoreError};
+use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::Batch;
 
 /// One of the stores.
@@ -14,6 +15,8 @@ pub enum AnyStore {
     Memory(Arc<MemoryStore>),
     /// In Redis.
     Redis(RedisStore),
+    /// In memcached.
+    Memcached(MemcachedStore),
 }
 
 impl Store for AnyStore {
@@ -21,6 +24,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.apply(batch).await,
             Self::Redis(store) => store.apply(batch).await,
+            Self::Memcached(store) => store.apply(batch).await,
         }
     }
 
@@ -28,6 +32,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.probe().await,
             Self::Redis(store) => store.probe().await,
+            Self::Memcached(store) => store.probe().await,
         }
     }
 
@@ -35,6 +40,15 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.name(),
             Self::Redis(store) => store.name(),
+            Self::Memcached(store) => store.name(),
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        match self {
+            Self::Memory(store) => store.abilities(),
+            Self::Redis(store) => store.abilities(),
+            Self::Memcached(store) => store.abilities(),
         }
     }
 }

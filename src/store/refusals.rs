@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{Counts, Store, StoreError};
+use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::{Action, Batch, Count, NewOperation, Operation, Part, RefusedSets, Source};
 use table::Ticket;
 pub use table::{Listener, Refusals, RefusalsStats};
@@ -74,6 +74,10 @@ impl<S: Store> Store for RefusalCache<S> {
 
     fn name(&self) -> &'static str {
         self.store.name()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.store.abilities()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Replays the transcripts of envoyproxy/ratelimit against both stores.
+//! Replays the transcripts of envoyproxy/ratelimit against every store.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +15,7 @@ use tidegate::telemetry::Page;
 use tidegate::wire::json::Json;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 
+use crate::support::memcached::MemcachedServer;
 use crate::support::redis::RedisServer;
 use crate::support::stores;
 
@@ -46,6 +47,33 @@ async fn the_redis_store_answers_as_the_reference_and_leaves_the_same_keys() {
         replayed += 1;
     }
     assert_eq!(replayed, 184);
+}
+
+#[tokio::test]
+async fn the_memcached_store_answers_as_the_reference_and_uses_the_same_keys() {
+    let server = MemcachedServer::start();
+    let mut replayed = 0;
+    for (name, transcript) in transcripts() {
+        // memcached has no step over several counters.
+        if transcript["env"].get("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT").is_some() {
+            continue;
+        }
+        assert_eq!(server.command("flush_all"), ["OK"]);
+        replay(&name, &transcript, stores::memcached(&server).await).await;
+        if let Some(expected) = transcript.get("redis") {
+            // A look leaves nothing behind here, where Redis keeps a zero.
+            let expected = expected.as_array().unwrap().iter().filter(|pair| pair[1] != 0);
+            let pair = |(key, value): (String, u64)| {
+                let (stem, _window) = key.rsplit_once('_').unwrap();
+                json!([format!("{stem}_<window>"), value])
+            };
+            let found = server.counters().into_iter().filter(|(_, value)| *value != 0);
+            let found = sorted(found.map(pair).collect());
+            assert_eq!(found, sorted(expected.cloned().collect()), "{name}: keys in memcached");
+        }
+        replayed += 1;
+    }
+    assert_eq!(replayed, 158);
 }
 
 fn transcripts() -> Vec<(String, Value)> {

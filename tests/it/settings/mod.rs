@@ -2,6 +2,7 @@
 
 mod duration;
 mod errors;
+mod memcached;
 mod page;
 mod values;
 

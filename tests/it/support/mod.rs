@@ -3,6 +3,7 @@
 pub(crate) mod certs;
 pub(crate) mod clients;
 pub(crate) mod envoy;
+pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod stores;

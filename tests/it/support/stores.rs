@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::redis::{RedisConfig, RedisStore, ScriptClock, SocketType};
 
+use super::memcached::MemcachedServer;
 use super::redis::RedisServer;
 
 /// A memory store of the default size.
@@ -22,5 +24,17 @@ pub(crate) async fn redis(server: &RedisServer) -> RedisStore {
     config.clock = ScriptClock::Batch;
     let store = RedisStore::connect(config);
     store.connected().wait_for(|up| *up).await.unwrap();
+    store
+}
+
+/// A connected memcached store, patient with a busy machine. Counters outlive a test that
+/// takes its time.
+pub(crate) async fn memcached(server: &MemcachedServer) -> MemcachedStore {
+    let mut config = server.config();
+    config.timeout = Duration::from_secs(20);
+    config.connect_timeout = Duration::from_secs(20);
+    config.key_slack_secs = 3600;
+    let store = MemcachedStore::connect(config);
+    store.connected().wait_for(|servers| *servers == 1).await.unwrap();
     store
 }
