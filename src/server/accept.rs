@@ -1,5 +1,9 @@
-//! Accepting connections, no more than a maximum at a time.
+//! Accepting connections, no more than a maximum at a time, and shaking hands with them.
+//!
+//! A connection takes its place when it is accepted and keeps it through the handshake and
+//! until it ends. Handshakes run beside each other and never hold up accepting.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,90 +11,149 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Sleep;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::Listener;
+use super::listen::BACKLOG;
+use crate::tls::Acceptor;
 
 /// A connection that says nothing for this long after it was opened is closed, so that it
-/// does not take the place of one that would.
+/// does not take the place of one that would. Its handshake may take as long.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long accepting rests after the system refused it a connection.
 const REST: Duration = Duration::from_millis(50);
 
+/// What is accepted last has this long to shake hands and ask before it is told to go.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// The places for connections of a listener.
+#[derive(Clone, Debug)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    max: usize,
+}
+
+impl Places {
+    /// That many places.
+    pub fn new(max: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(max)), max }
+    }
+
+    /// How many are taken now, by connections that are open or in their handshake.
+    pub fn taken(&self) -> usize {
+        self.max.saturating_sub(self.free.available_permits())
+    }
+}
+
 /// One connection; its place is free again when it is dropped.
-#[derive(Debug)]
 pub(super) struct Connection {
-    stream: Stream,
+    stream: Box<dyn Stream>,
     /// Runs until the first byte has come.
     silence: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+/// Bytes in and out.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-/// Accepts from `listener` until `stop`, then closes it. Beyond `max` open connections a
-/// new one is closed at once.
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A stream that was accepted, and its place.
+type Accepted = (Box<dyn Stream>, OwnedSemaphorePermit);
+
+/// Accepts from `listener` until `stop`, then closes it. With `tls` a connection comes out
+/// once it has shaken hands. Beyond its places a new one is closed at once.
 pub(super) fn connections(
     listener: Listener,
-    max: usize,
+    places: Places,
+    tls: Option<Arc<Acceptor>>,
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(max));
+        let end = CancellationToken::new();
+        let welcome = |accepted| {
+            let (sender, tls, end) = (sender.clone(), tls.clone(), end.clone());
+            tokio::spawn(end.run_until_cancelled_owned(async move {
+                if let Some(connection) = connection(accepted, tls).await {
+                    let _ = sender.send(Ok(connection)).await;
+                }
+            }));
+        };
         let accept_all = async {
             loop {
-                let Some(connection) = accept(&listener, &places).await else { continue };
-                if sender.send(Ok(connection)).await.is_err() {
-                    return;
-                }
+                accept(&listener, &places).await.map(welcome);
             }
         };
         tokio::select! {
             () = accept_all => {}
             () = stop.cancelled() => {}
+            () = sender.closed() => {}
         }
+        // To their peers, those in the queue are connected already.
+        for _ in 0..BACKLOG {
+            match timeout(Duration::ZERO, accept(&listener, &places)).await {
+                Ok(accepted) => accepted.map(welcome),
+                Err(_) => break,
+            };
+        }
+        drop(listener);
+        sleep(LAST_WORDS).await;
+        end.cancel();
     });
     ReceiverStream::new(receiver)
 }
 
-async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<Connection> {
-    let stream = match listener {
+async fn accept(listener: &Listener, places: &Places) -> Option<Accepted> {
+    let stream: io::Result<Box<dyn Stream>> = match listener {
         Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
             let _ = stream.set_nodelay(true);
-            Stream::Tcp(stream)
+            Box::new(stream) as _
         }),
-        Listener::Unix(listener, _) => {
-            listener.accept().await.map(|(stream, _)| Stream::Unix(stream))
+        Listener::Unix(_, listener) => {
+            listener.accept().await.map(|(stream, _)| Box::new(stream) as _)
         }
     };
     let stream = match stream {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(%error, address = listener.address(), "cannot accept a connection");
-            tokio::time::sleep(REST).await;
+            sleep(REST).await;
             return None;
         }
     };
-    match Arc::clone(places).try_acquire_owned() {
-        Ok(place) => {
-            let silence = Some(Box::pin(tokio::time::sleep(SILENCE)));
-            Some(Connection { stream, silence, _place: place })
-        }
-        Err(_) => {
-            tracing::debug!(address = listener.address(), "too many connections: one was closed");
-            None
-        }
+    let place = Arc::clone(&places.free).try_acquire_owned();
+    if place.is_err() {
+        tracing::debug!(address = listener.address(), "too many connections: one was closed");
+    }
+    Some((stream, place.ok()?))
+}
+
+async fn connection(
+    (stream, place): Accepted,
+    tls: Option<Arc<Acceptor>>,
+) -> Option<Connection> {
+    let stream = match tls {
+        None => stream,
+        Some(tls) => match tls.accept(stream, SILENCE).await {
+            Ok(session) => Box::new(session),
+            Err(error) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                return None;
+            }
+        },
+    };
+    Some(Connection { stream, silence: Some(Box::pin(sleep(SILENCE))), _place: place })
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
     }
 }
 
@@ -107,10 +170,7 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = match &mut this.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         match &mut this.silence {
             None => read,
             Some(silence) if read.is_pending() => {
@@ -130,10 +190,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -141,28 +198,19 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 
@@ -170,6 +218,7 @@ impl AsyncWrite for Connection {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpStream;
     use tokio_stream::StreamExt as _;
 
     use super::*;
@@ -178,7 +227,8 @@ mod tests {
     async fn accepting(max: usize) -> (String, ReceiverStream<io::Result<Connection>>) {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
-        (listener.address(), super::connections(listener, max, CancellationToken::new()))
+        let places = Places::new(max);
+        (listener.address(), connections(listener, places, None, CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]

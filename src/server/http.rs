@@ -20,7 +20,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::accept::connections;
-use super::{Front, Listener};
+use super::{Front, Listener, Places};
 use crate::health::Health;
 use crate::store::Store;
 use crate::telemetry::Page;
@@ -39,6 +39,16 @@ pub struct HttpState<S> {
     pub json: Json,
     /// Adds the series that are not the front's own to the metrics page.
     pub collect: Arc<dyn Fn(&mut Page) + Send + Sync>,
+}
+
+impl<S: Store> HttpState<S> {
+    /// Every series as it is now.
+    pub(super) fn page(&self) -> Page {
+        let mut page = Page::default();
+        self.front.service.metrics.render(&mut page);
+        (self.collect)(&mut page);
+        page
+    }
 }
 
 impl<S> Clone for HttpState<S> {
@@ -60,6 +70,8 @@ impl<S> fmt::Debug for HttpState<S> {
 
 /// A client has this long to send its request, headers and body each, and we to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that the head of a request may hold.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The routes of the HTTP listener.
 pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
@@ -69,29 +81,30 @@ pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .layer(RequestBodyLimitLayer::new(max_body_bytes))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
         .with_state(state)
 }
 
-/// The metrics page alone, at `path`.
+/// The metrics page alone, at `path`; elsewhere it is said where it is.
 pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
-    Router::new().route(path, get(metrics)).with_state(state)
+    let elsewhere = (StatusCode::NOT_FOUND, format!("metrics are at {path}\n"));
+    Router::new()
+        .route(path, get(metrics))
+        .fallback(|| async move { elsewhere })
+        .with_state(state)
 }
 
 /// Serves `router` until `stop`, then resolves when the last connection has gone.
-pub async fn serve(
-    listener: Listener,
-    router: Router,
-    max_connections: usize,
-    stop: CancellationToken,
-) {
-    let mut incoming = connections(listener, max_connections, stop);
+pub async fn serve(listener: Listener, router: Router, places: Places, stop: CancellationToken) {
+    let router =
+        router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE));
+    let mut incoming = connections(listener, places, None, stop);
     let graceful = GracefulShutdown::new();
     while let Some(Ok(connection)) = incoming.next().await {
         let service = TowerToHyperService::new(router.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(connection), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
@@ -164,9 +177,6 @@ async fn health<S: Store>(State(state): State<HttpState<S>>) -> Response {
 }
 
 async fn metrics<S: Store>(State(state): State<HttpState<S>>) -> Response {
-    let mut page = Page::default();
-    state.front.service.metrics.render(&mut page);
-    (state.collect)(&mut page);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], page.render()).into_response()
+    ([(header::CONTENT_TYPE, kind)], state.page().render()).into_response()
 }

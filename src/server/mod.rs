@@ -9,7 +9,9 @@ mod health;
 mod http;
 mod listen;
 mod rate_limit;
+mod stats;
 
+pub use accept::Places;
 pub use answer::Front;
 pub use debug::router as debug_router;
 pub use drain::{Activity, Shutdown};

@@ -11,6 +11,7 @@ mod names;
 mod reader;
 mod store;
 mod table;
+mod tls;
 mod unsupported;
 mod value;
 
@@ -24,6 +25,7 @@ use crate::server::{Address, Endpoint, Reflection};
 use crate::sources::files;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::logs;
+use crate::tls::ServerTls;
 use crate::wire::{self, Layout};
 
 /// Everything that configures the process.
@@ -68,6 +70,8 @@ pub struct Grpc {
     pub max_connection_age_grace: Option<Duration>,
     /// Whether it describes its services to clients.
     pub reflection: Reflection,
+    /// How it speaks TLS; none: it is plain.
+    pub tls: Option<ServerTls>,
 }
 
 /// The metrics listener.

@@ -7,9 +7,8 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 6] = [
+const REFUSED: [(&str, &str, &str); 5] = [
     ("CONFIG_TYPE", "FILE", "Rules over xDS."),
-    ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
     ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
@@ -20,7 +19,6 @@ const REFUSED: [(&str, &str, &str); 6] = [
     ),
 ];
 
-const GRPC_TLS: &str = "The gRPC listener has no TLS yet.";
 const XDS: &str = "Rules come from files.";
 const STATSD: &str = "Metrics are served to Prometheus only.";
 const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
@@ -33,11 +31,7 @@ const MEMCACHE: &str = "There is no memcached store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 72] = [
-    ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
-    ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
-    ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
-    ("GRPC_CLIENT_TLS_SAN", "", GRPC_TLS),
+const UNUSED: [(&str, &str, &str); 68] = [
     ("CONFIG_GRPC_XDS_NODE_ID", "default", XDS),
     ("CONFIG_GRPC_XDS_NODE_METADATA", "", XDS),
     ("CONFIG_GRPC_XDS_SERVER_URL", "localhost:18000", XDS),
