@@ -200,6 +200,7 @@ fn serve(
         grpc = listeners.grpc.address(),
         http = listeners.http.address(),
         debug = listeners.debug.address(),
+        metrics = listeners.prometheus.as_ref().map(Listener::address),
         store = core.front.service.store.name(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"

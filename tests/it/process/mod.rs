@@ -2,9 +2,11 @@
 
 mod bad_rules;
 mod command_line;
+mod companions;
 mod hostile;
 mod http;
 mod lifecycle;
+mod listeners;
 mod protocol;
 mod redis_faults;
 
