@@ -109,7 +109,9 @@ async fn open(place: &Place, tls: Option<&Connector>) -> io::Result<Box<dyn Stre
     let (name, stream): (&str, Box<dyn Stream>) = match place {
         Place::Tcp { host, port } => {
             let name = host.trim_matches(['[', ']']);
-            (name, Box::new(TcpStream::connect((name, *port)).await?))
+            let stream = TcpStream::connect((name, *port)).await?;
+            stream.set_nodelay(true)?;
+            (name, Box::new(stream))
         }
         Place::Unix(path) => ("localhost", Box::new(UnixStream::connect(path).await?)),
     };

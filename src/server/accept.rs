@@ -50,11 +50,22 @@ impl Places {
     }
 }
 
+/// What connections of a listener get.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) places: Places,
+    /// They shake hands first; none: they are plain.
+    pub(super) tls: Option<Arc<Acceptor>>,
+    /// They are cut at this age; none: never.
+    pub(super) max_age: Option<Duration>,
+}
+
 /// One connection; its place is free again when it is dropped.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     /// Runs until the first byte has come.
     silence: Option<Pin<Box<Sleep>>>,
+    end: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -66,28 +77,27 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// A stream that was accepted, and its place.
 type Accepted = (Box<dyn Stream>, OwnedSemaphorePermit);
 
-/// Accepts from `listener` until `stop`, then closes it. With `tls` a connection comes out
-/// once it has shaken hands. Beyond its places a new one is closed at once.
+/// Accepts from `listener` until `stop`, then closes it. With TLS a connection comes out
+/// once it has shaken hands. Beyond the places a new one is closed at once.
 pub(super) fn connections(
     listener: Listener,
-    places: Places,
-    tls: Option<Arc<Acceptor>>,
+    terms: Terms,
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let end = CancellationToken::new();
         let welcome = |accepted| {
-            let (sender, tls, end) = (sender.clone(), tls.clone(), end.clone());
+            let (sender, terms, end) = (sender.clone(), terms.clone(), end.clone());
             tokio::spawn(end.run_until_cancelled_owned(async move {
-                if let Some(connection) = connection(accepted, tls).await {
+                if let Some(connection) = connection(accepted, &terms).await {
                     let _ = sender.send(Ok(connection)).await;
                 }
             }));
         };
         let accept_all = async {
             loop {
-                accept(&listener, &places).await.map(welcome);
+                accept(&listener, &terms.places).await.map(welcome);
             }
         };
         tokio::select! {
@@ -97,7 +107,7 @@ pub(super) fn connections(
         }
         // To their peers, those in the queue are connected already.
         for _ in 0..BACKLOG {
-            match timeout(Duration::ZERO, accept(&listener, &places)).await {
+            match timeout(Duration::ZERO, accept(&listener, &terms.places)).await {
                 Ok(accepted) => accepted.map(welcome),
                 Err(_) => break,
             };
@@ -134,11 +144,10 @@ async fn accept(listener: &Listener, places: &Places) -> Option<Accepted> {
     Some((stream, place.ok()?))
 }
 
-async fn connection(
-    (stream, place): Accepted,
-    tls: Option<Arc<Acceptor>>,
-) -> Option<Connection> {
-    let stream = match tls {
+async fn connection((stream, place): Accepted, terms: &Terms) -> Option<Connection> {
+    let timer = |duration| Box::pin(sleep(duration));
+    let end = terms.max_age.map(timer);
+    let stream = match &terms.tls {
         None => stream,
         Some(tls) => match tls.accept(stream, SILENCE).await {
             Ok(session) => Box::new(session),
@@ -148,7 +157,7 @@ async fn connection(
             }
         },
     };
-    Some(Connection { stream, silence: Some(Box::pin(sleep(SILENCE))), _place: place })
+    Some(Connection { stream, silence: Some(timer(SILENCE)), end, _place: place })
 }
 
 impl fmt::Debug for Connection {
@@ -171,15 +180,16 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        match &mut this.silence {
-            None => read,
-            Some(silence) if read.is_pending() => {
-                silence.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-            }
-            Some(_) => {
-                this.silence = None;
-                read
-            }
+        if read.is_ready() {
+            this.silence = None;
+            return read;
+        }
+        let mut is_over = |timer: &mut Option<Pin<Box<Sleep>>>| {
+            timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        };
+        match is_over(&mut this.silence) || is_over(&mut this.end) {
+            true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            false => Poll::Pending,
         }
     }
 }
@@ -227,8 +237,8 @@ mod tests {
     async fn accepting(max: usize) -> (String, ReceiverStream<io::Result<Connection>>) {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
-        let places = Places::new(max);
-        (listener.address(), connections(listener, places, None, CancellationToken::new()))
+        let terms = Terms { places: Places::new(max), tls: None, max_age: None };
+        (listener.address(), connections(listener, terms, CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -250,5 +260,31 @@ mod tests {
         drop(held);
         let _third = TcpStream::connect(&address).await.unwrap();
         assert!(connections.next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_does_not_end_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let certificate = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let file = |name, text| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let identity = crate::tls::Identity {
+            certificate: file("crt", certificate.cert.pem()),
+            key: file("key", certificate.signing_key.serialize_pem()),
+        };
+        let tls = crate::tls::ServerTls { identity, clients: None, alpn: "h2" };
+        let tls = Arc::new(Acceptor::open(tls).await.unwrap());
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let mut silent = TcpStream::connect(listener.address()).await.unwrap();
+        let places = Places::new(1);
+        let terms =
+            Terms { places: places.clone(), tls: Some(Arc::clone(&tls)), max_age: None };
+        let _connections = connections(listener, terms, CancellationToken::new());
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
+        assert_eq!((places.taken(), tls.status().failed_handshakes), (0, 1));
     }
 }

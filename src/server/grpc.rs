@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
-use super::accept::connections;
+use super::accept::{Terms, connections};
 use super::rate_limit::RateLimit;
 use super::{Front, HealthApi, Listener, Places};
 use crate::store::Store;
@@ -68,16 +68,20 @@ pub async fn serve<S: Store>(
     options: GrpcOptions,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let max_age = options.max_connection_age.map(jittered);
+    let terms = Terms {
+        places: options.places.clone(),
+        tls: options.tls.clone(),
+        // Left to the transport, the grace would stand in for being told to go.
+        max_age: max_age.zip(options.max_connection_age_grace).map(|(age, grace)| age + grace),
+    };
     // It ends a little after the stop, when the listener is closed and what waited there has
     // been served; only then are the connections told to go.
-    let incoming = connections(listener, options.places.clone(), options.tls.clone(), stop);
+    let incoming = connections(listener, terms, stop);
     let routes = routes(front, health, &options)?;
     let mut server = Server::builder();
-    if let Some(age) = options.max_connection_age {
-        server = server.max_connection_age(jittered(age));
-    }
-    if let Some(grace) = options.max_connection_age_grace {
-        server = server.max_connection_age_grace(grace);
+    if let Some(age) = max_age {
+        server = server.max_connection_age(age);
     }
     server
         .max_concurrent_streams(MAX_STREAMS)

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::accept::connections;
+use super::accept::{Terms, connections};
 use super::{Front, Listener, Places};
 use crate::health::Health;
 use crate::store::Store;
@@ -97,7 +97,7 @@ pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
 pub async fn serve(listener: Listener, router: Router, places: Places, stop: CancellationToken) {
     let router =
         router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE));
-    let mut incoming = connections(listener, places, None, stop);
+    let mut incoming = connections(listener, Terms { places, tls: None, max_age: None }, stop);
     let graceful = GracefulShutdown::new();
     while let Some(Ok(connection)) = incoming.next().await {
         let service = TowerToHyperService::new(router.clone());
@@ -179,4 +179,38 @@ async fn health<S: Store>(State(state): State<HttpState<S>>) -> Response {
 async fn metrics<S: Store>(State(state): State<HttpState<S>>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], state.page().render()).into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::server::{Address, Endpoint};
+
+    async fn answer_to(sent: &str) -> String {
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let mut stream = TcpStream::connect(listener.address()).await.unwrap();
+        let router = Router::new().route("/", any(async |body: Bytes| body));
+        tokio::spawn(serve(listener, router, Places::new(1), CancellationToken::new()));
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_is_given_up() {
+        let check = async |sent, expected| {
+            let answer = answer_to(sent).await;
+            assert!(answer.starts_with(expected), "{sent:?}: {answer:?}");
+        };
+        check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf", "HTTP/1.1 408").await;
+        check("GET / HTTP/1.1\r\nhost:", "").await;
+        check("", "").await;
+        check("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200").await; // and idle after it
+    }
 }

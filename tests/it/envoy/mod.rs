@@ -5,4 +5,5 @@ mod example;
 mod limits;
 mod reload;
 mod rolling;
+mod tls;
 mod together;

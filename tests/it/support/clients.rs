@@ -68,7 +68,7 @@ impl Client {
         let connector = tower::service_fn(move |_: Uri| {
             let (tls, address) = (Arc::clone(&tls), target.clone());
             async move {
-                let stream = tokio::net::TcpStream::connect(&address).await?;
+                let stream = dial(&address).await?;
                 let host = address.rsplit_once(':').expect("a port").0;
                 tls.connect(host, stream).await.map(TokioIo::new)
             }
@@ -84,7 +84,7 @@ impl Client {
         let connector = tower::service_fn(move |_: Uri| {
             counter.fetch_add(1, Ordering::Relaxed);
             let address = target.clone();
-            async move { tokio::net::TcpStream::connect(address).await.map(TokioIo::new) }
+            async move { dial(&address).await.map(TokioIo::new) }
         });
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let connected = endpoint.timeout(PATIENCE).connect_with_connector(connector).await;
@@ -129,6 +129,12 @@ impl Client {
     pub(crate) fn channel(&self) -> Channel {
         self.0.clone()
     }
+}
+
+async fn dial(address: &str) -> io::Result<tokio::net::TcpStream> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// What `future` resolves to, in good time.

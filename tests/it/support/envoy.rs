@@ -29,9 +29,15 @@ impl Envoy {
     /// healthy. `routes` are Envoy's; they can use the cluster `upstream`, which answers
     /// 200 to everything. A failed call to Tidegate is a 500.
     pub(crate) fn start(ports: &[u16], routes: Value) -> Self {
+        Self::start_with(ports, routes, |_| ())
+    }
+
+    /// The same with changes to Envoy's cluster of Tidegates.
+    pub(crate) fn start_with(ports: &[u16], routes: Value, change: impl FnOnce(&mut Value)) -> Self {
         let upstream = Upstream::start();
-        let bootstrap = bootstrap(ports, upstream.port, routes).to_string();
-        let mut envoy = Self::with_bootstrap(&bootstrap);
+        let mut bootstrap = bootstrap(ports, upstream.port, routes);
+        change(&mut bootstrap["static_resources"]["clusters"][0]);
+        let mut envoy = Self::with_bootstrap(&bootstrap.to_string());
         envoy._upstream = Some(upstream);
         envoy.wait_healthy(ports.len());
         envoy
