@@ -281,8 +281,7 @@ mod tests {
         let listener = Listener::open(&anywhere).await.unwrap();
         let mut silent = TcpStream::connect(listener.address()).await.unwrap();
         let places = Places::new(1);
-        let terms =
-            Terms { places: places.clone(), tls: Some(Arc::clone(&tls)), max_age: None };
+        let terms = Terms { places: places.clone(), tls: Some(Arc::clone(&tls)), max_age: None };
         let _connections = connections(listener, terms, CancellationToken::new());
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
         assert_eq!((places.taken(), tls.status().failed_handshakes), (0, 1));

@@ -87,10 +87,7 @@ pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
 /// The metrics page alone, at `path`; elsewhere it is said where it is.
 pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
     let elsewhere = (StatusCode::NOT_FOUND, format!("metrics are at {path}\n"));
-    Router::new()
-        .route(path, get(metrics))
-        .fallback(|| async move { elsewhere })
-        .with_state(state)
+    Router::new().route(path, get(metrics)).fallback(|| async move { elsewhere }).with_state(state)
 }
 
 /// Serves `router` until `stop`, then resolves when the last connection has gone.

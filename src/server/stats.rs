@@ -8,11 +8,8 @@ use crate::store::Store;
 /// The lines: the process first, then every series of the metrics page but the buckets.
 pub(super) fn page<S: Store>(state: &HttpState<S>) -> String {
     let uptime = state.front.service.clock.now().since(state.health.facts().started_at);
-    let mut text = format!(
-        "version: {}\nuptime_seconds: {}\n",
-        env!("CARGO_PKG_VERSION"),
-        uptime.as_secs()
-    );
+    let mut text =
+        format!("version: {}\nuptime_seconds: {}\n", env!("CARGO_PKG_VERSION"), uptime.as_secs());
     if let Some(bytes) = resident_bytes() {
         let _ = writeln!(text, "memory_resident_bytes: {bytes}");
     }

@@ -62,10 +62,9 @@ impl Material {
             None => builder.with_no_client_auth(),
             Some(clients) => builder.with_client_cert_verifier(self.verifier(clients)?),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| TlsError::Pair {
-            identity: tls.identity.clone(),
-            error,
-        })?;
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| TlsError::Pair { identity: tls.identity.clone(), error })?;
         config.alpn_protocols = vec![tls.alpn.as_bytes().to_vec()];
         Ok(Built { config, expires })
     }

@@ -1,5 +1,6 @@
 //! A real Envoy limits real requests through Tidegate and a real Redis.
 
+mod age;
 mod algorithms;
 mod example;
 mod limits;

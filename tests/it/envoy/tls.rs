@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::certs::Authority;
 use crate::support::envoy::{Envoy, by_header, route};
-use crate::support::process::{Setup, Tidegate};
+use crate::support::process::{Setup, Tidegate, eventually};
 
 const RULES: &str = "
 domain: shop
@@ -67,5 +67,7 @@ fn envoy_is_let_in_by_its_certificate() {
         cluster["health_checks"] = json!([]);
     });
     assert_eq!(status(&stranger), 500);
-    assert!(tidegate.metric("tidegate_tls_handshake_failures_total") > 0.0);
+    eventually("the handshake is counted", || {
+        (tidegate.metric("tidegate_tls_handshake_failures_total") > 0.0).then_some(())
+    });
 }

@@ -63,7 +63,9 @@ fn config_check_reads_every_file_of_a_directory() {
     write(".hidden", &RULES.replace("shop", "hidden"));
     for name in ["ratelimit_config_check", "config_check"] {
         let link = Link::named(name);
-        for flags in [vec!["-config_dir", text(rules.path())], vec!["--config_dir", text(rules.path())]] {
+        for flags in
+            [vec!["-config_dir", text(rules.path())], vec!["--config_dir", text(rules.path())]]
+        {
             let (code, out, err) = said(&link.run(&flags));
             assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
             assert!(out.contains("a.yaml") && out.contains(".hidden"), "{out}");
@@ -158,8 +160,7 @@ fn the_client_and_hit_speak_tls() {
         let flags = ["-dial_string", &named, "-domain", "shop", "-descriptors", "user=a"];
         said(&link.run(&[&flags[..], more].concat()))
     };
-    let files =
-        ["-grpc-server-ca-file", ca, "-grpc-cert-file", cert, "-grpc-key-file", key];
+    let files = ["-grpc-server-ca-file", ca, "-grpc-cert-file", cert, "-grpc-key-file", key];
     assert_eq!(client(&[&["-grpc-use-tls"], &files[..]].concat()).0, Some(0));
     assert_eq!(client(&files).0, Some(1), "it was not told to");
     assert_eq!(client(&["-grpc-use-tls=true"]).0, Some(1), "an unknown authority");

@@ -104,10 +104,7 @@ fn the_stats_are_lines_of_names_and_values() {
     assert!(value("uptime_seconds").parse::<u64>().is_ok());
     assert!(value("memory_resident_bytes").parse::<u64>().unwrap() > 1_000_000);
     assert_eq!(value(r#"tidegate_connections{listener="debug"}"#), "1", "this one");
-    assert_eq!(
-        value(r#"ratelimit_service_rate_limit_total_hits{domain="shop",key1="user"}"#),
-        "1"
-    );
+    assert_eq!(value(r#"ratelimit_service_rate_limit_total_hits{domain="shop",key1="user"}"#), "1");
     let is_pair = |line: &str| line.split_once(": ").is_some_and(|(_, v)| !v.contains(' '));
     assert!(stats.lines().all(is_pair), "{stats}");
     assert!(!stats.contains("_bucket"), "{stats}");
@@ -174,9 +171,8 @@ fn a_head_that_does_not_end_is_refused() {
 
 #[test]
 fn a_probe_may_want_a_domain() {
-    let setup = |rules| {
-        Tidegate::with_rules(rules).env("HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED", true)
-    };
+    let setup =
+        |rules| Tidegate::with_rules(rules).env("HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED", true);
     let tidegate = setup(RULES).start();
     fs::remove_file(tidegate.rules_directory().join("rules.yaml")).unwrap();
     // Rules that are gone leave the old ones, so that probes go on.

@@ -4,8 +4,11 @@ use tidegate::tls::{ClientAuth, Identity, PeerName, ServerTls};
 
 use super::{errors, read};
 
-const FILES: [&str; 3] =
-    ["GRPC_SERVER_USE_TLS=true", "GRPC_SERVER_TLS_CERT=/a/tls.crt", "GRPC_SERVER_TLS_KEY=/b/tls.key"];
+const FILES: [&str; 3] = [
+    "GRPC_SERVER_USE_TLS=true",
+    "GRPC_SERVER_TLS_CERT=/a/tls.crt",
+    "GRPC_SERVER_TLS_KEY=/b/tls.key",
+];
 
 fn with(more: &[&str]) -> (Option<ServerTls>, Vec<String>) {
     let settings = read(&[&FILES, more].concat()).unwrap();

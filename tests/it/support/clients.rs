@@ -7,7 +7,6 @@ use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3 as common;
@@ -75,20 +74,6 @@ impl Client {
         });
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         Ok(Self(endpoint.timeout(PATIENCE).connect_with_connector(connector).await?))
-    }
-
-    /// Connects to `host:port`, and again when the connection ends; says how often it did.
-    pub(crate) async fn connect_counting(address: &str) -> (Self, Arc<AtomicUsize>) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let (target, counter) = (address.to_owned(), Arc::clone(&count));
-        let connector = tower::service_fn(move |_: Uri| {
-            counter.fetch_add(1, Ordering::Relaxed);
-            let address = target.clone();
-            async move { dial(&address).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-        let connected = endpoint.timeout(PATIENCE).connect_with_connector(connector).await;
-        (Self(connected.expect("a gRPC connection")), count)
     }
 
     /// Asks for a decision.

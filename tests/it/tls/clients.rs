@@ -71,7 +71,10 @@ async fn the_name_is_a_dns_name() {
         assert_eq!(guarded.lets_in(clients.issue("client", names)).await, expected, "{names:?}");
     }
     assert!(!guarded.lets_in(clients.issue_uri("uri", "spiffe://envoy.mesh.test")).await);
-    assert!(!guarded.lets_in(servers.issue("client", &["envoy.mesh.test"])).await, "the name alone");
+    assert!(
+        !guarded.lets_in(servers.issue("client", &["envoy.mesh.test"])).await,
+        "the name alone"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
