@@ -3,27 +3,19 @@
 //! A connection takes its place when it is accepted and keeps it through the handshake and
 //! until it ends. Handshakes run beside each other and never hold up accepting.
 
-use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
 
 use super::Listener;
+use super::connection::{Connection, SILENCE, Stream};
 use super::listen::BACKLOG;
 use crate::tls::Acceptor;
-
-/// A connection that says nothing for this long after it was opened is closed, so that it
-/// does not take the place of one that would. Its handshake may take as long.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long accepting rests after the system refused it a connection.
 const REST: Duration = Duration::from_millis(50);
@@ -59,20 +51,6 @@ pub(super) struct Terms {
     /// They are cut at this age; none: never.
     pub(super) max_age: Option<Duration>,
 }
-
-/// One connection; its place is free again when it is dropped.
-pub(super) struct Connection {
-    stream: Box<dyn Stream>,
-    /// Runs until the first byte has come.
-    silence: Option<Pin<Box<Sleep>>>,
-    end: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
-}
-
-/// Bytes in and out.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A stream that was accepted, and its place.
 type Accepted = (Box<dyn Stream>, OwnedSemaphorePermit);
@@ -145,8 +123,7 @@ async fn accept(listener: &Listener, places: &Places) -> Option<Accepted> {
 }
 
 async fn connection((stream, place): Accepted, terms: &Terms) -> Option<Connection> {
-    let timer = |duration| Box::pin(sleep(duration));
-    let end = terms.max_age.map(timer);
+    let end = terms.max_age.map(|age| Box::pin(sleep(age)));
     let stream = match &terms.tls {
         None => stream,
         Some(tls) => match tls.accept(stream, SILENCE).await {
@@ -157,71 +134,7 @@ async fn connection((stream, place): Accepted, terms: &Terms) -> Option<Connecti
             }
         },
     };
-    Some(Connection { stream, silence: Some(timer(SILENCE)), end, _place: place })
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connection")
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if read.is_ready() {
-            this.silence = None;
-            return read;
-        }
-        let mut is_over = |timer: &mut Option<Pin<Box<Sleep>>>| {
-            timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
-        };
-        match is_over(&mut this.silence) || is_over(&mut this.end) {
-            true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            false => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
+    Some(Connection::new(stream, place, end))
 }
 
 #[cfg(test)]
@@ -260,6 +173,23 @@ mod tests {
         drop(held);
         let _third = TcpStream::connect(&address).await.unwrap();
         assert!(connections.next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_waits_at_the_stop_is_served() {
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let address = listener.address();
+        let mut waiting = Vec::new();
+        for _ in 0..5 {
+            waiting.push(TcpStream::connect(&address).await.unwrap());
+        }
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let terms = Terms { places: Places::new(9), tls: None, max_age: None };
+        let served: Vec<_> = connections(listener, terms, stop).collect().await;
+        assert_eq!(served.len(), 5);
+        assert!(TcpStream::connect(&address).await.is_err(), "the listener is closed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod connection;
 mod debug;
 mod drain;
 mod grpc;

@@ -27,7 +27,7 @@ fn calls_go_on_over_new_connections_and_none_fails() {
     });
     for statuses in statuses {
         let passed = statuses.get(&200).copied().unwrap_or_default();
-        assert!(passed >= 100, "too little load to show anything: {statuses:?}");
+        assert!(passed >= 10, "too little load to show anything: {statuses:?}");
         assert_eq!(statuses, BTreeMap::from([(200, passed)]), "every request passed");
     }
 }

@@ -3,8 +3,11 @@
 use std::fs;
 use std::net::TcpStream;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::{RULES, hit, serving, shown, trusting};
 use crate::support::certs::Authority;
@@ -43,6 +46,27 @@ async fn the_protocol_inside_is_h2_or_unsaid() {
     assert_eq!(agreed(&[b"http/1.1", b"h2"]).await, Some(Some(b"h2".to_vec())));
     assert_eq!(agreed(&[b"http/1.1"]).await, None, "nothing in common");
     assert_eq!(agreed(&[]).await, Some(None), "health checks of Envoy name no protocol");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_1_2_and_1_3_are_spoken() {
+    let authority = Authority::new();
+    let tidegate = serving(&authority.issue("server", &["127.0.0.1"])).start();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.ca()).unwrap()).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = tokio::net::TcpStream::connect(tidegate.grpc()).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let session = within(connector.connect(name, stream)).await.unwrap();
+        assert_eq!(session.get_ref().1.protocol_version(), Some(version.version));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
