@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::sockets::Sockets;
 use super::{Core, probe, series};
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
@@ -20,6 +21,7 @@ use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
 use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
+use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
@@ -40,6 +42,8 @@ pub struct Listeners {
     pub debug: Listener,
     /// `/metrics` by another port, for deployments made for it.
     pub prometheus: Option<Listener>,
+    /// Shakes hands with connections of the gRPC protocol.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 /// What reaches a running service from outside.
@@ -55,9 +59,18 @@ pub struct Signals {
 ///
 /// # Errors
 ///
-/// An endpoint is taken or cannot be resolved.
+/// An endpoint is taken or cannot be resolved, or there is no TLS where there shall be.
 pub async fn open(settings: &Settings) -> anyhow::Result<Listeners> {
+    // A listener that cannot serve TLS must not come up.
+    let tls = match settings.grpc.tls.clone() {
+        Some(tls) => {
+            let opened = Acceptor::open(tls).await;
+            Some(Arc::new(opened.context("cannot serve TLS on the gRPC listener")?))
+        }
+        None => None,
+    };
     Ok(Listeners {
+        tls,
         grpc: listener("gRPC", settings.grpc.listen.clone()).await?,
         http: listener("HTTP", Endpoint::Tcp(settings.http.clone())).await?,
         debug: listener("debug", Endpoint::Tcp(settings.debug.clone())).await?,
@@ -88,6 +101,9 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
     keep_store(&core, clock, &mut tasks);
+    if let Some(tls) = &listeners.tls {
+        tasks.spawn(Arc::clone(tls).watch());
+    }
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -196,12 +212,13 @@ fn serve(
         grpc = listeners.grpc.address(),
         http = listeners.http.address(),
         debug = listeners.debug.address(),
+        metrics = listeners.prometheus.as_ref().map(Listener::address),
         store = core.front.service.store.name(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
     let bounds = &settings.bounds;
-    let max_connections = bounds.max_connections;
+    let sockets = Sockets::new(bounds.max_connections, listeners.tls);
     let mut servers = JoinSet::new();
     let health = HealthApi {
         health: Arc::clone(&core.health),
@@ -210,7 +227,8 @@ fn serve(
     };
     let options = GrpcOptions {
         max_message_bytes: bounds.max_message_bytes,
-        max_connections,
+        places: sockets.grpc.clone(),
+        tls: sockets.tls.clone(),
         max_connection_age: settings.grpc.max_connection_age,
         max_connection_age_grace: settings.grpc.max_connection_age_grace,
         reflection: settings.grpc.reflection,
@@ -223,20 +241,24 @@ fn serve(
         json: Json::new()?,
         collect: {
             let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-            Arc::new(move |page| series::collect(&health.facts(), &front.service.store.store, page))
+            let sockets = sockets.clone();
+            Arc::new(move |page| {
+                series::collect(&health.facts(), &front.service.store.store, page);
+                sockets.collect(page);
+            })
         },
     };
     let mut http = vec![
-        (listeners.http, http_router(state.clone(), bounds.max_message_bytes)),
-        (listeners.debug, debug_router(Arc::clone(&core.front.service.rules))),
+        (listeners.http, http_router(state.clone(), bounds.max_message_bytes), sockets.http),
+        (listeners.debug, debug_router(state.clone()), sockets.debug),
     ];
     if let (Some(listener), Some(prometheus)) = (listeners.prometheus, &settings.prometheus) {
-        http.push((listener, metrics_router(state, &prometheus.path)));
+        http.push((listener, metrics_router(state, &prometheus.path), sockets.metrics));
     }
-    for (listener, router) in http {
+    for (listener, router, places) in http {
         let stop = stop.clone();
         servers.spawn(async move {
-            serve_http(listener, router, max_connections, stop).await;
+            serve_http(listener, router, places, stop).await;
             Ok(())
         });
     }

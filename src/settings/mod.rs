@@ -12,6 +12,7 @@ mod names;
 mod reader;
 mod store;
 mod table;
+mod tls;
 mod unsupported;
 mod value;
 
@@ -26,6 +27,7 @@ use crate::sources::files;
 use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::logs;
+use crate::tls::ServerTls;
 use crate::wire::{self, Layout};
 
 /// Everything that configures the process.
@@ -72,6 +74,8 @@ pub struct Grpc {
     pub max_connection_age_grace: Option<Duration>,
     /// Whether it describes its services to clients.
     pub reflection: Reflection,
+    /// How it speaks TLS; none: it is plain.
+    pub tls: Option<ServerTls>,
 }
 
 /// The metrics listener.
@@ -107,6 +111,8 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// There is one of it.
+#[allow(clippy::large_enum_variant)]
 pub enum Store {
     /// This process.
     Memory {

@@ -7,15 +7,13 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 5] = [
+const REFUSED: [(&str, &str, &str); 4] = [
     ("CONFIG_TYPE", "FILE", "Rules over xDS."),
-    ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
     ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
 ];
 
-const GRPC_TLS: &str = "The gRPC listener has no TLS yet.";
 const XDS: &str = "Rules come from files.";
 const STATSD: &str = "Metrics are served to Prometheus only.";
 const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
@@ -26,11 +24,7 @@ const START: &str = "Listeners open at once; readiness waits for the store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 62] = [
-    ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
-    ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
-    ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
-    ("GRPC_CLIENT_TLS_SAN", "", GRPC_TLS),
+const UNUSED: [(&str, &str, &str); 58] = [
     ("CONFIG_GRPC_XDS_NODE_ID", "default", XDS),
     ("CONFIG_GRPC_XDS_NODE_METADATA", "", XDS),
     ("CONFIG_GRPC_XDS_SERVER_URL", "localhost:18000", XDS),

@@ -4,6 +4,7 @@ mod duration;
 mod errors;
 mod memcached;
 mod page;
+mod tls;
 mod values;
 
 use tidegate::settings::{SettingErrors, Settings};
