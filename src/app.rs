@@ -2,8 +2,10 @@
 
 mod core;
 mod probe;
+mod process;
 mod run;
 mod series;
+mod stats;
 
 pub use core::Core;
 pub use run::{Listeners, Signals, open, run};

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, probe, series};
+use super::{Core, probe, series, stats};
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
 use crate::server::{
@@ -19,6 +19,7 @@ use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
 use crate::store::{AnyStore, Store as _};
+use crate::telemetry::Snapshot;
 use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
@@ -86,6 +87,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
     keep_store(&core, clock, &mut tasks);
+    let sinks = stats::start(&settings.metrics, &core);
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -95,6 +97,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
     drain(&settings, &core, &signals.shutdown, servers).await;
+    sinks.finish().await;
     Ok(())
 }
 
@@ -211,7 +214,13 @@ fn serve(
         json: Json::new()?,
         collect: {
             let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-            Arc::new(move |page| series::collect(&health.facts(), &front.service.store, page))
+            Arc::new(move |page| {
+                let store = &front.service.store;
+                let mut snapshot = Snapshot::default();
+                series::read(store, &mut snapshot);
+                page.take(&snapshot);
+                series::collect(&health.facts(), store, page);
+            })
         },
     };
     let mut http = vec![

@@ -1,10 +1,23 @@
-//! The series of the metrics page that are read off the parts when the page is asked for.
+//! What is read off the parts when the metrics page is asked for, or statsd is due.
 
+use super::process;
 use crate::health::Facts;
 use crate::store::AnyStore;
-use crate::telemetry::{Kind, Page};
+use crate::telemetry::{Kind, Page, PoolStats, Snapshot};
 
-/// Adds them to `page`.
+/// Adds what envoyproxy/ratelimit has too, for statsd and the page.
+pub(super) fn read(store: &AnyStore, snapshot: &mut Snapshot) {
+    match store {
+        AnyStore::Memory(_) => {}
+        AnyStore::Redis(redis) => {
+            let stats = redis.stats();
+            let pool = PoolStats { active: stats.active, opened: stats.opened };
+            pool.read("redis_pool", snapshot);
+        }
+    }
+}
+
+/// Adds what is Tidegate's own, for the page.
 pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
     let gauge = |page: &mut Page, name, help, value: f64| {
         page.sample((name, Kind::Gauge, help), &[], value);
@@ -45,23 +58,8 @@ pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
         "Whether the store answered its last probe: 1 or 0.",
         f64::from(u8::from(facts.store.has_answered && facts.store.fault.is_none())),
     );
-    match store {
-        AnyStore::Memory(memory) => {
-            gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
-        }
-        AnyStore::Redis(redis) => {
-            let stats = redis.stats();
-            let active = "Connections to Redis that are open.";
-            gauge(page, "ratelimit_redis_pool_cx_active", active, stats.active as f64);
-            page.sample(
-                (
-                    "ratelimit_redis_pool_cx_total",
-                    Kind::Counter,
-                    "Connections to Redis that were opened.",
-                ),
-                &[],
-                stats.opened as f64,
-            );
-        }
+    if let AnyStore::Memory(memory) = store {
+        gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
     }
+    process::collect(page);
 }

@@ -164,8 +164,9 @@ async fn health<S: Store>(State(state): State<HttpState<S>>) -> Response {
 }
 
 async fn metrics<S: Store>(State(state): State<HttpState<S>>) -> Response {
-    let mut page = Page::default();
-    state.front.service.metrics.render(&mut page);
+    let metrics = &state.front.service.metrics;
+    let mut page = metrics.page();
+    metrics.render(&mut page);
     (state.collect)(&mut page);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], page.render()).into_response()

@@ -7,6 +7,7 @@
 
 pub mod duration;
 mod listeners;
+mod metrics;
 mod names;
 mod reader;
 mod store;
@@ -16,6 +17,7 @@ mod value;
 
 use std::time::Duration;
 
+pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
 use crate::health::RulesNeeded;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub grpc: Grpc,
     /// The metrics listener, if there is one.
     pub prometheus: Option<Prometheus>,
+    /// How metrics are named, and who gets them.
+    pub metrics: Metrics,
     /// The log.
     pub log: Log,
     /// Where rules come from, and what holds without them.
@@ -103,6 +107,8 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// There is one of it.
+#[allow(clippy::large_enum_variant)]
 pub enum Store {
     /// This process.
     Memory {

@@ -22,8 +22,6 @@ const REFUSED: [(&str, &str, &str); 6] = [
 
 const GRPC_TLS: &str = "The gRPC listener has no TLS yet.";
 const XDS: &str = "Rules come from files.";
-const STATSD: &str = "Metrics are served to Prometheus only.";
-const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
 const CACHE: &str = "Every decision asks the store.";
 const POOL: &str = "The connections to Redis are managed without it.";
 const SECOND: &str = "There is no second Redis.";
@@ -33,7 +31,7 @@ const MEMCACHE: &str = "There is no memcached store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 72] = [
+const UNUSED: [(&str, &str, &str); 61] = [
     ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
     ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
     ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
@@ -53,17 +51,6 @@ const UNUSED: [(&str, &str, &str); 72] = [
     ("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", "0.5", XDS),
     ("XDS_CLIENT_BACKOFF_JITTER", "true", XDS),
     ("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", "0", XDS),
-    ("USE_DOG_STATSD", "false", STATSD),
-    ("USE_DOG_STATSD_MOGRIFIERS", "", STATSD),
-    ("USE_STATSD", "false", STATSD),
-    ("STATSD_HOST", "", STATSD),
-    ("STATSD_PORT", "", STATSD),
-    ("STATSD_PROTOCOL", "", STATSD),
-    ("EXTRA_TAGS", "", STATSD),
-    ("STATS_FLUSH_INTERVAL", "", STATSD),
-    ("DISABLE_STATS", "false", "Metrics cannot be switched off; they cost next to nothing."),
-    ("PROMETHEUS_MAPPER_YAML", "", PROMETHEUS),
-    ("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", "false", PROMETHEUS),
     ("LOCAL_CACHE_SIZE_IN_BYTES", "0", CACHE),
     ("REDIS_POOL_SIZE", "10", POOL),
     ("REDIS_TLS_CLIENT_CERT", "", TLS),
