@@ -60,8 +60,11 @@ impl Page {
         let mut sums = Sums::new();
         for Reading { metric, part, value } in &snapshot.readings {
             if let Some(named) = naming.name(metric, part) {
-                let (_, sum) = sums.entry(named).or_insert((metric, 0));
-                *sum = sum.saturating_add(*value);
+                let (first, sum) = sums.entry(named).or_insert((metric, 0));
+                // A mapping can name different kinds the same; they do not add up.
+                if first.kind == metric.kind {
+                    *sum = sum.saturating_add(*value);
+                }
             }
         }
         for (named, (metric, value)) in sums {

@@ -7,11 +7,13 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, lookup_host};
 use tokio::sync::mpsc;
@@ -277,7 +279,7 @@ impl Wire {
         match self {
             Self::Tcp(stream) => {
                 // The first write to a stream that the other side closed would succeed.
-                match stream.try_read(&mut [0]) {
+                match SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]) {
                     Ok(0) => return Err(io::ErrorKind::ConnectionReset.into()),
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                     _ => {}

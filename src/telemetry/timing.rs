@@ -99,14 +99,14 @@ pub(super) struct Sample {
 #[derive(Debug)]
 pub(super) struct Queue {
     sender: mpsc::Sender<Sample>,
-    /// Whether somebody listens.
+    /// Closed while it is known that nobody listens.
     pub(super) open: AtomicBool,
 }
 
 impl Queue {
     pub(super) fn new() -> (Self, mpsc::Receiver<Sample>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self { sender, open: AtomicBool::new(false) }, receiver)
+        (Self { sender, open: AtomicBool::new(true) }, receiver)
     }
 
     /// Whether it took the sample.

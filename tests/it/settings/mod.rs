@@ -2,6 +2,7 @@
 
 mod duration;
 mod errors;
+mod metrics;
 mod page;
 mod values;
 
