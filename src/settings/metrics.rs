@@ -105,7 +105,11 @@ fn targets(r: &mut Reader<'_>) -> (Target, Target) {
         "localhost".to_owned(),
         "Where it listens: a host, or `unix:///path` of a datagram socket.",
     );
-    let host = if host.is_empty() { "localhost".to_owned() } else { host };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.to_owned(),
+        None if host.is_empty() => "localhost".to_owned(),
+        None => host,
+    };
     let port = r.within("STATSD_PORT", 8125, 1..=u16::MAX, "Its port.");
     let protocol = r.read(
         "STATSD_PROTOCOL",

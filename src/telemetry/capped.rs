@@ -54,12 +54,11 @@ struct Slot<C> {
 
 impl<C: Counts> Slot<C> {
     /// Whether it stays at this reload. What rules had is held for one reload more, so that
-    /// its last counts are sent.
-    fn stays(&self, reload: u64) -> bool {
-        match self.of_rules {
-            Some(last) => last + 1 >= reload,
-            None => self.counters.total() != self.total,
-        }
+    /// its last counts are sent; after that it is like any other.
+    fn stays(&mut self, reload: u64) -> bool {
+        self.of_rules = self.of_rules.filter(|last| last + 1 >= reload);
+        let before = std::mem::replace(&mut self.total, self.counters.total());
+        self.of_rules.is_some() || self.total != before
     }
 }
 
@@ -112,11 +111,7 @@ impl<C: Counts> Capped<C> {
                 Arc::clone(&slot.counters)
             })
             .collect();
-        held.slots.retain(|_, slot| {
-            let stays = slot.stays(reload);
-            slot.total = slot.counters.total();
-            stays
-        });
+        held.slots.retain(|_, slot| slot.stays(reload));
         let of_requests = held.slots.iter().filter(|(_, slot)| slot.of_rules.is_none());
         held.cost = of_requests.map(|(name, _)| cost(name)).sum();
         handles

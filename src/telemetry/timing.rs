@@ -135,3 +135,37 @@ impl Drop for Timer<'_> {
         self.dropped.add(lost as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_buckets_of_their_scale() {
+        let check = |millisecond, expected: &[(f64, u64)], sum: f64| {
+            let durations = Durations::new(Scale { bounds: vec![0.5, 1.0, 2.5], millisecond });
+            for micros in [400, 500, 1000, 2501, 700_000] {
+                durations.observe(Duration::from_micros(micros));
+            }
+            let (buckets, total) = durations.histogram();
+            assert_eq!(buckets, expected);
+            assert!((total - sum).abs() < 1e-9, "{total}");
+            assert_eq!(durations.requests.get(), 5);
+        };
+        check(SECONDS, &[(0.5, 4), (1.0, 5), (2.5, 5)], 0.704_401);
+        check(1.0, &[(0.5, 2), (1.0, 3), (2.5, 3)], 704.401);
+    }
+
+    #[test]
+    fn a_full_or_closed_queue_takes_nothing() {
+        let (queue, mut receiver) = Queue::new();
+        let sample = Sample { method: Method::Check, millis: 3 };
+        for _ in 0..QUEUE {
+            assert!(queue.push(sample));
+        }
+        assert!(!queue.push(sample));
+        assert_eq!(receiver.try_recv(), Ok(sample));
+        queue.open.store(false, Relaxed);
+        assert!(!queue.push(sample));
+    }
+}

@@ -136,3 +136,21 @@ fn kinds_do_not_mix_under_one_name() {
     // The gauge comes first.
     assert_eq!(render(naming, &snapshot), BTreeSet::from(["all 2".to_owned()]));
 }
+
+#[tokio::test]
+async fn buckets_of_response_times_are_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("conf.yaml");
+    let rule = "mappings: [{match: ratelimit_server.*.response_time, name: took_$1, \
+                scale: 1000, histogram_options: {buckets: [7, 1]}}]";
+    std::fs::write(&file, rule).unwrap();
+    let core = core_with(&[("PROMETHEUS_MAPPER_YAML", file.to_str().unwrap())]);
+    drop(core.front.service.metrics.time_health_check());
+    let text = page(&core);
+    check_page(&text);
+    for line in ["took_Check_bucket{le=\"1\"}", "took_Check_bucket{le=\"7\"}", "took_Check_count 1"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("response_time_seconds"));
+}

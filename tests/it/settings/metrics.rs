@@ -40,6 +40,8 @@ fn the_sinks_that_are_chosen() {
     check(&["DISABLE_STATS=true", "USE_STATSD=true", "USE_DOG_STATSD=true"], &[]);
     check(&["STATSD_PROTOCOL=udp", "STATSD_HOST=a"], &["statsd udp://a:8125"]);
     check(&["STATSD_HOST=::1", "STATSD_PORT=9"], &["statsd tcp://::1:9"]);
+    check(&["STATSD_HOST=[::1]"], &["statsd tcp://::1:8125"]);
+    check(&["STATSD_HOST="], &[tcp]);
     check(&["STATSD_HOST=unix:///run/dsd.socket"], &["statsd unix:///run/dsd.socket"]);
     check(
         &["STATSD_HOST=unix:///run/dsd.socket", "USE_DOG_STATSD=true"],
