@@ -255,18 +255,6 @@ impl Metrics {
             self.failed_flushes.get(),
         );
     }
-
-    /// How many metric paths are held.
-    pub fn paths_held(&self) -> usize {
-        self.paths.len()
-    }
-}
-
-impl Default for Metrics {
-    /// With the names built in, and room for a thousand paths.
-    fn default() -> Self {
-        Self::new(1000, Naming::default())
-    }
 }
 
 impl Counts for Counter {

@@ -5,20 +5,20 @@
 //! but the one piece that broke on its way. A server that is not there is told once, and
 //! tried again every three seconds.
 
+mod wire;
+
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpStream, UdpSocket, UnixDatagram, lookup_host};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+
+pub use wire::Target;
+use wire::Wire;
 
 use super::families;
 use super::metric::Snapshot;
@@ -26,27 +26,6 @@ use super::metrics::Metrics;
 use super::statsd::{Dialect, Line, Lines};
 use super::tags::Tags;
 use super::timing::{Queue, Sample};
-
-/// Where a statsd server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Host and port.
-    Tcp(String, u16),
-    /// Host and port.
-    Udp(String, u16),
-    /// A datagram socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) => write!(f, "tcp://{host}:{port}"),
-            Self::Udp(host, port) => write!(f, "udp://{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-        }
-    }
-}
 
 /// What is sent where.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,11 +193,14 @@ impl Sink {
         self.queue.open.store(false, Relaxed);
         if !self.is_told {
             self.is_told = true;
+            let switch = match self.config.dialect {
+                Dialect::Statsd => "USE_STATSD",
+                Dialect::DogStatsd(_) => "USE_DOG_STATSD",
+            };
             tracing::info!(
                 server = %self.config.target,
                 %error,
-                "statsd: nobody takes metrics there; counters wait for it. Without statsd, set \
-                 USE_STATSD=false"
+                "statsd: nobody takes metrics there; counters wait, unless {switch} is false"
             );
         }
     }
@@ -242,60 +224,6 @@ fn pieces(lines: Vec<Line>, max: usize) -> Vec<Vec<Line>> {
         }
     }
     pieces
-}
-
-/// An open way to a server.
-#[derive(Debug)]
-enum Wire {
-    Tcp(TcpStream),
-    Udp(UdpSocket),
-    Unix(UnixDatagram),
-}
-
-impl Wire {
-    async fn open(target: &Target) -> io::Result<Self> {
-        match target {
-            Target::Tcp(host, port) => {
-                Ok(Self::Tcp(TcpStream::connect((host.as_str(), *port)).await?))
-            }
-            Target::Udp(host, port) => {
-                let mut addresses = lookup_host((host.as_str(), *port)).await?;
-                let none = || io::Error::from(io::ErrorKind::NotFound);
-                let address = addresses.next().ok_or_else(none)?;
-                let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-                let socket = UdpSocket::bind(any).await?;
-                socket.connect(address).await?;
-                Ok(Self::Udp(socket))
-            }
-            Target::Unix(path) => {
-                let socket = UnixDatagram::unbound()?;
-                socket.connect(path)?;
-                Ok(Self::Unix(socket))
-            }
-        }
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => {
-                // The first write to a stream that the other side closed would succeed.
-                match SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]) {
-                    Ok(0) => return Err(io::ErrorKind::ConnectionReset.into()),
-                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    _ => {}
-                }
-                stream.write_all(bytes).await
-            }
-            Self::Udp(socket) => match socket.send(bytes).await {
-                // This tells of the datagram before; nobody knows where this one ends.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    socket.send(bytes).await.map(drop).or(Ok(()))
-                }
-                sent => sent.map(drop),
-            },
-            Self::Unix(socket) => socket.send(bytes).await.map(drop),
-        }
-    }
 }
 
 #[cfg(test)]
