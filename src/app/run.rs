@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::sockets::Sockets;
-use super::{Core, probe, series};
+use super::{Core, probe, series, stats};
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
 use crate::server::{
@@ -21,6 +21,7 @@ use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
 use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
+use crate::telemetry::Snapshot;
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
@@ -104,6 +105,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     if let Some(tls) = &listeners.tls {
         tasks.spawn(Arc::clone(tls).watch());
     }
+    let sinks = stats::start(&settings.metrics, &core);
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -113,6 +115,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
     drain(&settings, &core, &signals.shutdown, servers).await;
+    sinks.finish().await;
     Ok(())
 }
 
@@ -243,7 +246,11 @@ fn serve(
             let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
             let sockets = sockets.clone();
             Arc::new(move |page| {
-                series::collect(&health.facts(), &front.service.store.store, page);
+                let store = &front.service.store;
+                let mut snapshot = Snapshot::default();
+                series::read(store, &mut snapshot);
+                page.take(&snapshot);
+                series::collect(&health.facts(), store, page);
                 sockets.collect(page);
             })
         },

@@ -16,7 +16,7 @@ mod matcher;
 mod problem;
 mod ruleset;
 mod builder;
-mod yaml;
+pub(crate) mod yaml;
 mod scalar;
 mod report;
 mod level;

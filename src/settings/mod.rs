@@ -8,6 +8,7 @@
 pub mod duration;
 mod listeners;
 mod memcached;
+mod metrics;
 mod names;
 mod reader;
 mod store;
@@ -18,6 +19,7 @@ mod value;
 
 use std::time::Duration;
 
+pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
 use crate::health::RulesNeeded;
@@ -43,6 +45,8 @@ pub struct Settings {
     pub grpc: Grpc,
     /// The metrics listener, if there is one.
     pub prometheus: Option<Prometheus>,
+    /// How metrics are named, and who gets them.
+    pub metrics: Metrics,
     /// The log.
     pub log: Log,
     /// Where rules come from, and what holds without them.

@@ -15,8 +15,6 @@ const REFUSED: [(&str, &str, &str); 4] = [
 ];
 
 const XDS: &str = "Rules come from files.";
-const STATSD: &str = "Metrics are served to Prometheus only.";
-const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
 const POOL: &str = "The connections to Redis are managed without it.";
 const SECOND: &str = "There is no second Redis.";
 const TLS: &str = "There is no TLS to Redis yet.";
@@ -24,7 +22,7 @@ const START: &str = "Listeners open at once; readiness waits for the store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 58] = [
+const UNUSED: [(&str, &str, &str); 47] = [
     ("CONFIG_GRPC_XDS_NODE_ID", "default", XDS),
     ("CONFIG_GRPC_XDS_NODE_METADATA", "", XDS),
     ("CONFIG_GRPC_XDS_SERVER_URL", "localhost:18000", XDS),
@@ -40,17 +38,6 @@ const UNUSED: [(&str, &str, &str); 58] = [
     ("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", "0.5", XDS),
     ("XDS_CLIENT_BACKOFF_JITTER", "true", XDS),
     ("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", "0", XDS),
-    ("USE_DOG_STATSD", "false", STATSD),
-    ("USE_DOG_STATSD_MOGRIFIERS", "", STATSD),
-    ("USE_STATSD", "false", STATSD),
-    ("STATSD_HOST", "", STATSD),
-    ("STATSD_PORT", "", STATSD),
-    ("STATSD_PROTOCOL", "", STATSD),
-    ("EXTRA_TAGS", "", STATSD),
-    ("STATS_FLUSH_INTERVAL", "", STATSD),
-    ("DISABLE_STATS", "false", "Metrics cannot be switched off; they cost next to nothing."),
-    ("PROMETHEUS_MAPPER_YAML", "", PROMETHEUS),
-    ("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", "false", PROMETHEUS),
     ("REDIS_POOL_SIZE", "10", POOL),
     ("REDIS_TLS_CLIENT_CERT", "", TLS),
     ("REDIS_TLS_CLIENT_KEY", "", TLS),

@@ -34,8 +34,12 @@ impl Reloader {
     pub fn apply(&self, set: Result<FileSet, SourceError>) {
         let set = match set {
             Ok(set) => set,
-            Err(error) => return self.refuse(&error.to_string()),
+            Err(error) => {
+                self.metrics.rule_files.failed();
+                return self.refuse(&error.to_string());
+            }
         };
+        self.metrics.rule_files.succeeded(set.files.len());
         for warning in &set.warnings {
             tracing::warn!("{warning}");
         }

@@ -57,15 +57,14 @@ fn what_would_weaken_safety_or_change_counts_is_refused() {
 #[test]
 fn what_is_not_used_is_a_warning_if_it_asks_for_something() {
     let warnings = |word: &str| read(&[word]).unwrap().warnings;
-    let statsd = "STATSD_HOST is set but not used yet: Metrics are served to Prometheus only";
-    assert_eq!(warnings("STATSD_HOST=statsd.local"), [statsd]);
-    for word in ["LOCAL_CACHE_SIZE_IN_BYTES=1000000", "TRACING_ENABLED=true", "USE_STATSD=true"] {
+    let tracing = "TRACING_SERVICE_NAME is set but not used yet: Traces are not exported yet";
+    assert_eq!(warnings("TRACING_SERVICE_NAME=edge"), [tracing]);
+    for word in ["LOCAL_CACHE_SIZE_IN_BYTES=1000000", "TRACING_ENABLED=true"] {
         assert_eq!(warnings(word).len(), 1, "{word}");
     }
     for word in [
         "LOCAL_CACHE_SIZE_IN_BYTES=0",
         "TRACING_ENABLED=0",
-        "USE_STATSD=false",
         "REDIS_POOL_SIZE=10",
         "MEMCACHE_HOST_PORT=",
         "NOT_OURS=1",

@@ -3,6 +3,7 @@
 mod duration;
 mod errors;
 mod memcached;
+mod metrics;
 mod page;
 mod tls;
 mod values;
