@@ -13,10 +13,8 @@ const SERVED: [&str; 3] = [
 ];
 
 /// What is asked of others.
-const ASKED: [&str; 2] = [
-    "envoy/service/discovery/v3/ads.proto",
-    "ratelimit/config/ratelimit/v3/rls_conf.proto",
-];
+const ASKED: [&str; 2] =
+    ["envoy/service/discovery/v3/ads.proto", "ratelimit/config/ratelimit/v3/rls_conf.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -1,6 +1,6 @@
 //! The series of the metrics page that are read off the parts when the page is asked for.
 
-use crate::health::Facts;
+use crate::health::{Facts, XdsFacts};
 use crate::store::AnyStore;
 use crate::telemetry::{Kind, Page};
 
@@ -39,6 +39,9 @@ pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
         "When the rules in force were loaded; 0 before that.",
         loaded_at,
     );
+    if let Some(xds) = &facts.rules.xds {
+        collect_xds(xds, page);
+    }
     gauge(
         page,
         "tidegate_store_up",
@@ -63,5 +66,38 @@ pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
                 stats.opened as f64,
             );
         }
+    }
+}
+
+fn collect_xds(xds: &XdsFacts, page: &mut Page) {
+    let contact = xds.contact.map_or(0.0, |at| at.as_micros() as f64 / 1e6);
+    let series = [
+        (
+            "tidegate_xds_connected",
+            Kind::Gauge,
+            "Whether there is a connection to the management server: 1 or 0.",
+            f64::from(u8::from(xds.is_connected)),
+        ),
+        (
+            "tidegate_xds_updates_accepted_total",
+            Kind::Counter,
+            "Answers of the management server that were accepted.",
+            xds.accepted as f64,
+        ),
+        (
+            "tidegate_xds_updates_rejected_total",
+            Kind::Counter,
+            "Answers of the management server that were refused.",
+            xds.rejected as f64,
+        ),
+        (
+            "tidegate_xds_contact_timestamp_seconds",
+            Kind::Gauge,
+            "When the management server last sent rules; 0 before that.",
+            contact,
+        ),
+    ];
+    for (name, kind, help, value) in series {
+        page.sample((name, kind, help), &[], value);
     }
 }

@@ -14,8 +14,8 @@ use super::fields::{Field, Fields};
 use super::level::Level;
 use super::problem::{Problem, Rejected};
 use super::read::is_given;
-use super::resource::Resource;
 use super::report::{Report, Reported, Spot, clip, describe};
+use super::resource::Resource;
 use super::ruleset::{NodeId, Spending};
 use super::scalar::{Value, resolve};
 use super::yaml::{self, Kind, Node, Place};
@@ -35,10 +35,7 @@ pub(super) fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rej
 }
 
 /// Compiles `resources` in the order given.
-pub(super) fn load_resources(
-    resources: &[Resource],
-    options: Options,
-) -> Result<Loaded, Rejected> {
+pub(super) fn load_resources(resources: &[Resource], options: Options) -> Result<Loaded, Rejected> {
     let mut loader = Loader { options, ..Loader::default() };
     for (index, resource) in resources.iter().enumerate() {
         loader.file = index;

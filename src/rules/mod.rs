@@ -33,8 +33,8 @@ mod resource;
 mod load;
 
 pub use limit::{Accuracy, Algorithm, Limit, OnStoreError, Unit};
-pub use resource::{Descriptor, RateLimit, Resource};
 pub use problem::{Problem, Rejected};
+pub use resource::{Descriptor, RateLimit, Resource};
 pub use ruleset::{
     Domain, Entry, How, NamedLimit, Node, Rule, RuleId, Ruleset, Spending, Step, Steps,
 };

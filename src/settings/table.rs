@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, store};
+use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, store, xds};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::sources::files;
@@ -72,6 +72,7 @@ fn rules(r: &mut Reader<'_>) -> Rules {
             "Files of one domain add up instead of excluding each other.",
         ),
         needed: rules_needed(r),
+        xds: xds::read(r),
     }
 }
 

@@ -7,8 +7,7 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 6] = [
-    ("CONFIG_TYPE", "FILE", "Rules over xDS."),
+const REFUSED: [(&str, &str, &str); 5] = [
     ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
@@ -21,7 +20,6 @@ const REFUSED: [(&str, &str, &str); 6] = [
 ];
 
 const GRPC_TLS: &str = "The gRPC listener has no TLS yet.";
-const XDS: &str = "Rules come from files.";
 const STATSD: &str = "Metrics are served to Prometheus only.";
 const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
 const CACHE: &str = "Every decision asks the store.";
@@ -33,26 +31,11 @@ const MEMCACHE: &str = "There is no memcached store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 72] = [
+const UNUSED: [(&str, &str, &str); 57] = [
     ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
     ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
     ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
     ("GRPC_CLIENT_TLS_SAN", "", GRPC_TLS),
-    ("CONFIG_GRPC_XDS_NODE_ID", "default", XDS),
-    ("CONFIG_GRPC_XDS_NODE_METADATA", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_URL", "localhost:18000", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_CONNECT_RETRY_INTERVAL", "3s", XDS),
-    ("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_USE_TLS", "false", XDS),
-    ("CONFIG_GRPC_XDS_CLIENT_TLS_CERT", "", XDS),
-    ("CONFIG_GRPC_XDS_CLIENT_TLS_KEY", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_TLS_CACERT", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_TLS_SAN", "", XDS),
-    ("XDS_CLIENT_BACKOFF_INITIAL_INTERVAL", "10s", XDS),
-    ("XDS_CLIENT_BACKOFF_MAX_INTERVAL", "60s", XDS),
-    ("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", "0.5", XDS),
-    ("XDS_CLIENT_BACKOFF_JITTER", "true", XDS),
-    ("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", "0", XDS),
     ("USE_DOG_STATSD", "false", STATSD),
     ("USE_DOG_STATSD_MOGRIFIERS", "", STATSD),
     ("USE_STATSD", "false", STATSD),

@@ -80,7 +80,8 @@ fn metadata(node: &Node) -> Option<Struct> {
     let field = |(key, value): &(String, String)| {
         (key.clone(), Value { kind: Some(Kind::StringValue(value.clone())) })
     };
-    (!node.metadata.is_empty()).then(|| Struct { fields: node.metadata.iter().map(field).collect() })
+    (!node.metadata.is_empty())
+        .then(|| Struct { fields: node.metadata.iter().map(field).collect() })
 }
 
 /// The resources of an answer, in its order.
