@@ -6,3 +6,4 @@ pub(crate) mod envoy;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod stores;
+pub(crate) mod xds;
