@@ -287,6 +287,31 @@ mod tests {
     }
 
     #[test]
+    fn rules_tell_of_their_management_server() {
+        let check = |xds: XdsFacts, is_loaded: bool, expected: (Level, &str)| {
+            let mut facts = ready();
+            facts.rules.loaded_at = is_loaded.then(Timestamp::default);
+            facts.rules.xds = Some(XdsFacts { server: "xds:1".into(), ..xds });
+            let rules = facts.rules_component();
+            assert_eq!((rules.level, rules.reason.as_str()), expected);
+        };
+        let new = XdsFacts::default();
+        let connected = XdsFacts { is_connected: true, ..new.clone() };
+        let contact = Some(Timestamp::default());
+        let good = XdsFacts { version: "7".into(), contact, ..connected.clone() };
+        let lost = XdsFacts { fault: Some("gone".into()), is_connected: false, ..good.clone() };
+        let none = "no rules are loaded yet: ";
+        let text = format!("{none}connecting to the management server at xds:1");
+        check(new, false, (Level::Down, &text));
+        let text = format!("{none}the management server at xds:1 has sent no rules yet");
+        check(connected, false, (Level::Down, &text));
+        let text = "from the management server at xds:1, version \"7\"";
+        check(good, true, (Level::Up, text));
+        let text = "no stream to the management server at xds:1: gone";
+        check(lost, true, (Level::Degraded, text));
+    }
+
+    #[test]
     fn fewer_or_more_rules_can_be_needed() {
         let needed = |needed, loaded_at, domains| RulesFacts {
             needed,

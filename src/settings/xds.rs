@@ -261,8 +261,8 @@ fn backoff(r: &mut Reader<'_>) -> Backoff {
     let factor = r.read(
         "XDS_CLIENT_BACKOFF_RANDOM_FACTOR",
         Ratio(0.5),
-        "The part of a wait, from 0 to 1, that chance takes off or adds. (In envoyproxy/ratelimit \
-         it is what waits are multiplied by, so that they never grow.)",
+        "The part of a wait, from 0 to 1, that chance takes off or adds; in envoyproxy/ratelimit \
+         waits are multiplied by it, so that they never grow.",
     );
     let jitter = r.read("XDS_CLIENT_BACKOFF_JITTER", true, "Whether chance does so.");
     if factor.0 > 1.0 {

@@ -71,6 +71,8 @@ pub struct XdsSource {
     options: Arc<Options>,
     health: Arc<Health>,
     clock: Clock,
+    /// When the server was last reached.
+    connected_at: Instant,
     /// The last answer and what became of it.
     judged: Option<(Result<u128, DiscoveryError>, Outcome)>,
 }
@@ -80,7 +82,13 @@ impl XdsSource {
     pub fn new(options: Options, health: Arc<Health>, clock: Clock) -> Self {
         let facts = XdsFacts { server: options.target.to_string(), ..XdsFacts::default() };
         health.update(|all| all.rules.xds = Some(facts));
-        Self { options: Arc::new(options), health, clock, judged: None }
+        Self {
+            options: Arc::new(options),
+            health,
+            clock,
+            connected_at: Instant::now(),
+            judged: None,
+        }
     }
 
     /// Calls `on_set` for every set that differs from the last one and for everything that
@@ -104,7 +112,6 @@ impl XdsSource {
         let mut waits = Waits::default();
         let mut told = None;
         loop {
-            let started = Instant::now();
             let fault = self.follow(&reload_now, &mut on_set).await;
             let tried = match &fault {
                 Fault::Reload => {
@@ -112,7 +119,7 @@ impl XdsSource {
                     continue;
                 }
                 Fault::Unreached(_) => Try::Unreached,
-                Fault::Ended(_) => Try::Lasted(started.elapsed()),
+                Fault::Ended(_) => Try::Lasted(self.connected_at.elapsed()),
             };
             let wait = waits.after(tried, &self.options.backoff, fastrand::f64());
             self.tell_lost(&fault, wait, &mut told);
@@ -132,7 +139,7 @@ impl XdsSource {
         let opened = tokio::select! {
             biased;
             () = reload_now.notified() => return Fault::Reload,
-            opened = Session::open(self) => opened,
+            opened = self.open() => opened,
         };
         let mut session = match opened {
             Ok(session) => session,
@@ -152,6 +159,13 @@ impl XdsSource {
                 return fault;
             }
         }
+    }
+
+    async fn open(&mut self) -> Result<Session, Fault> {
+        let channel = dial::channel(&self.options).await?;
+        self.connected_at = Instant::now();
+        self.tell_connected();
+        Session::open(channel, &self.options).await
     }
 
     fn tell(&self, change: impl FnOnce(&mut XdsFacts)) {
@@ -183,9 +197,9 @@ impl XdsSource {
         });
     }
 
-    /// The log hears of each fault once, not of every try.
+    /// The log hears of each lost stream, and once of a server that is not there.
     fn tell_lost(&self, fault: &Fault, wait: Duration, told: &mut Option<Fault>) {
-        if told.as_ref() != Some(fault) {
+        if matches!(fault, Fault::Ended(_)) || told.as_ref() != Some(fault) {
             let server = self.options.target.to_string();
             tracing::warn!(server, %fault, ?wait, "no management server: rules stay as they are");
             *told = Some(fault.clone());

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use super::dial::{channel, explain};
+use super::dial::explain;
 use super::{Fault, Options, ResourceSet, XdsSource};
 use crate::sources::{Outcome, RuleSet as _};
 use crate::wire::discovery::{Ask, DiscoveryError, ask, resources};
@@ -36,12 +37,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Reaches the server and asks it. A server may answer nothing at all until it has a
-    /// set, so this may take for ever.
-    pub(super) async fn open(source: &XdsSource) -> Result<Self, Fault> {
-        let options = &*source.options;
-        let channel = channel(options).await?;
-        source.tell_connected();
+    /// Asks the server at the other end of `channel`. It may answer nothing at all until it
+    /// has a set, so this may take for ever.
+    pub(super) async fn open(channel: Channel, options: &Options) -> Result<Self, Fault> {
         let mut client = AggregatedDiscoveryServiceClient::new(channel)
             .max_decoding_message_size(options.max_message_bytes);
         let (asks, outgoing) = mpsc::channel(1);

@@ -7,6 +7,7 @@ mod http;
 mod lifecycle;
 mod protocol;
 mod redis_faults;
+mod xds;
 
 /// Two requests a year for each user.
 const RULES: &str = "

@@ -4,6 +4,7 @@ mod duration;
 mod errors;
 mod page;
 mod values;
+mod xds;
 
 use tidegate::settings::{SettingErrors, Settings};
 

@@ -96,8 +96,7 @@ async fn a_stream_that_fails_is_opened_again() {
 
 #[tokio::test]
 async fn a_server_with_nothing_to_say_is_waited_for() {
-    let words = ["FORCE_START_WITHOUT_INITIAL_CONFIG=true", "TIDEGATE_XDS_KEEPALIVE=100ms"];
-    let (mut server, follower) = both(&words).await;
+    let (mut server, follower) = both(&["FORCE_START_WITHOUT_INITIAL_CONFIG=true"]).await;
     let mut stream = server.stream().await;
     stream.request().await;
     let facts = follower.until(|facts| facts.rules.xds.as_ref().unwrap().is_connected).await;
@@ -108,7 +107,6 @@ async fn a_server_with_nothing_to_say_is_waited_for() {
         facts.listening = true;
     });
     assert!(follower.core.health.facts().overall().is_serving());
-    // It answers pings, so it is not given up.
     stream.send("1", "a", &[shop(5)]).await;
     assert_eq!(stream.request().await.version_info, "1");
 }
