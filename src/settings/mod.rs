@@ -106,6 +106,8 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// There is one of it.
+#[allow(clippy::large_enum_variant)]
 pub enum Store {
     /// This process.
     Memory {

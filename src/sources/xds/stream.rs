@@ -21,7 +21,7 @@ use crate::wire::discovery::{Ask, DiscoveryError, ask, resources};
 use crate::wire::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::wire::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 
-/// Some servers answer a refusal with what was refused. This is how long a refusal of the
+/// The snapshot cache of go-control-plane answers a refusal with what was refused. This is how long a refusal of the
 /// same content waits, so that the two do not keep each other busy.
 const REFUSED_AGAIN: Duration = Duration::from_secs(1);
 
@@ -115,7 +115,9 @@ fn headers(options: &Options) -> MetadataMap {
 }
 
 fn ended(status: Status) -> Fault {
-    Fault::Ended(explain(&status))
+    let cause = std::error::Error::source(&status).map(|cause| format!(": {}", explain(cause)));
+    let (code, message) = (status.code(), status.message());
+    Fault::Ended(format!("{code:?}, {message}{}", cause.unwrap_or_default()))
 }
 
 fn clip(reason: &str) -> &str {
