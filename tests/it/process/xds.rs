@@ -120,7 +120,7 @@ async fn the_environment_of_envoy_gateway_is_served() {
         assert_eq!(tidegate.metric(name), expected, "{name}");
     }
 
-    server.stop().await;
+    let _port = server.stop().await;
     eventually("the loss of the server shows", || {
         (tidegate.metric("tidegate_xds_connected") == 0.0).then_some(())
     });

@@ -21,6 +21,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use socket2::{Domain, Socket, Type};
 use tidegate::tls::Identity;
 use tidegate::wire::pb::ratelimit::config::ratelimit::v3::RateLimitConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -46,9 +47,13 @@ pub(crate) const TYPE_URL: &str =
 /// A running management server, in a runtime of its own, so that it can go at once.
 pub(crate) struct Management {
     runtime: Option<Runtime>,
+    port: Option<Port>,
     address: SocketAddr,
     streams: mpsc::UnboundedReceiver<Stream>,
 }
+
+/// A port that nobody else can take, whether somebody listens there or not.
+pub(crate) struct Port(Socket);
 
 /// A stream that a client has opened.
 pub(crate) struct Stream {
@@ -63,32 +68,32 @@ pub(crate) struct Stream {
 impl Management {
     /// A server on a free port.
     pub(crate) async fn start() -> Self {
-        Self::start_with("127.0.0.1:0", None).await
+        Self::start_at(Port::free()).await
     }
 
-    /// A server on a port that one has just left.
-    pub(crate) async fn start_at(address: SocketAddr) -> Self {
-        Self::start_with(&address.to_string(), None).await
+    /// A server on that port.
+    pub(crate) async fn start_at(port: Port) -> Self {
+        Self::start_with(port, None).await
     }
 
     /// A server that wants certificates of `authority`, and shows `identity`.
     pub(crate) async fn start_tls(authority: &Authority, identity: &Identity) -> Self {
-        Self::start_with("127.0.0.1:0", Some(acceptor(authority, identity))).await
+        Self::start_with(Port::free(), Some(acceptor(authority, identity))).await
     }
 
-    async fn start_with(address: &str, tls: Option<TlsAcceptor>) -> Self {
+    async fn start_with(port: Port, tls: Option<TlsAcceptor>) -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let (streams, opened) = mpsc::unbounded_channel();
-        let address = address.to_owned();
-        let listening = runtime.spawn(async move {
-            let listener = TcpListener::bind(address).await.unwrap();
-            let address = listener.local_addr().unwrap();
+        let address = port.address();
+        let socket = shared(address);
+        socket.listen(128).unwrap();
+        let serving = runtime.spawn(async move {
+            let listener = TcpListener::from_std(socket.into()).unwrap();
             tokio::spawn(serve(listener, tls, streams));
-            address
         });
-        let address = listening.await.unwrap();
-        Self { runtime: Some(runtime), address, streams: opened }
+        serving.await.unwrap();
+        Self { runtime: Some(runtime), port: Some(port), address, streams: opened }
     }
 
     /// Where it listens.
@@ -102,12 +107,34 @@ impl Management {
         stream.expect("no stream was opened").expect("the server has ended")
     }
 
-    /// Ends the server with its listener and all connections; gives its address.
-    pub(crate) async fn stop(mut self) -> SocketAddr {
+    /// Ends the server with its listener and all connections; its port stays taken.
+    pub(crate) async fn stop(mut self) -> Port {
         let runtime = self.runtime.take().unwrap();
         tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await.unwrap();
-        self.address
+        self.port.take().unwrap()
     }
+}
+
+impl Port {
+    /// A port where nobody listens.
+    pub(crate) fn free() -> Self {
+        Self(shared(SocketAddr::from(([127, 0, 0, 1], 0))))
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+/// A socket that others of its kind may share its port with.
+fn shared(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
 }
 
 impl Drop for Management {

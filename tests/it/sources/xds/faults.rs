@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::{both, config, follow, leaf, shop};
-use crate::support::xds::Management;
+use crate::support::xds::{Management, Port};
 
 #[tokio::test]
 async fn rules_outlast_the_server_and_the_next_one_is_asked_afresh() {
@@ -21,12 +21,12 @@ async fn rules_outlast_the_server_and_the_next_one_is_asked_afresh() {
     // What the server sent last was refused: nothing may look like its acceptance.
     stream.send("42", "b", &[config("", vec![])]).await;
     assert!(stream.request().await.error_detail.is_some());
-    let address = server.stop().await;
+    let port = server.stop().await;
     let facts = follower.until(|facts| !facts.rules.xds.as_ref().unwrap().is_connected).await;
     assert!(facts.rules.xds.unwrap().fault.is_some());
     assert_eq!(follower.ask("shop", &[("user", "eve")]).await, Code::Ok);
     assert_eq!(follower.ask("shop", &[("user", "eve")]).await, Code::OverLimit);
-    let mut server = Management::start_at(address).await;
+    let mut server = Management::start_at(port).await;
     let mut stream = server.stream().await;
     let first = stream.request().await;
     assert_eq!((first.version_info.as_str(), first.response_nonce.as_str()), ("", ""));
@@ -60,15 +60,14 @@ async fn the_same_rules_from_a_new_server_are_not_loaded_again() {
 
 #[tokio::test]
 async fn a_server_that_comes_late_is_found() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let port = Port::free();
+    let address = port.address();
     let follower = follow(address, &[]);
     let facts = follower.until(|facts| facts.rules.xds.as_ref().unwrap().fault.is_some()).await;
     let [rules, ..] = facts.components();
     assert!(rules.reason.contains(&address.to_string()), "{rules:?}");
     assert!(rules.reason.contains("it cannot be reached"), "{rules:?}");
-    let mut server = Management::start_at(address).await;
+    let mut server = Management::start_at(port).await;
     let mut stream = server.stream().await;
     stream.request().await;
     stream.send("1", "a", &[shop(5)]).await;
