@@ -1,8 +1,8 @@
 //! Tidegate decides whether a request may pass.
 //!
-//! It answers Envoy's `envoy.service.ratelimit.v3` from rules in YAML or over xDS, counts in
-//! Redis or in memory, and reloads its rules while running. *Settings* configure
-//! the process, *rules* configure limits.
+//! It answers Envoy's `envoy.service.ratelimit.v3` from rules in YAML or over xDS,
+//! counts in Redis or in memory, and reloads its rules while running. *Settings*
+//! configure the process, *rules* configure limits.
 //!
 //! # One request
 //!
@@ -33,7 +33,7 @@
 //! | room | purity | what it holds |
 //! |---|---|---|
 //! | [`clock`] | reads the clock | the only reader of the wall clock; system or manual |
-//! | [`rules`] | pure | YAML to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
+//! | [`rules`] | pure | YAML or data to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
 //! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, the algorithms |
 //! | [`telemetry`] | memory only | metrics, declared once each; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |

@@ -69,7 +69,7 @@ fn rules(r: &mut Reader<'_>) -> Rules {
         merge_domains: r.read(
             "MERGE_DOMAIN_CONFIG",
             false,
-            "Files of one domain add up instead of excluding each other.",
+            "Files, or resources, of one domain add up instead of excluding each other.",
         ),
         needed: rules_needed(r),
         xds: xds::read(r),
