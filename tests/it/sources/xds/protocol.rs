@@ -2,7 +2,12 @@
 
 use envoy_types::pb::google::protobuf::value::Kind;
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixListener;
+use tokio::time::timeout;
+
 use super::{both, config, follow, leaf, shop};
+use crate::support::process::PATIENCE;
 use crate::support::xds::{Management, TYPE_URL, answer, resource};
 
 #[tokio::test]
@@ -193,4 +198,25 @@ async fn the_process_can_be_told_to_ask_again() {
     second.send("1", "a", &[shop(5)]).await;
     assert_eq!(second.request().await.version_info, "1");
     assert_eq!(follower.loads(), (2.0, 0.0), "it is loaded although nothing changed");
+}
+
+#[tokio::test]
+async fn addresses_of_every_kind_are_dialled() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("xds.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let _follower = follow(format!("unix:{}", path.display()), &[]);
+    let (mut socket, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut preface = [0; 14];
+    timeout(PATIENCE, socket.read_exact(&mut preface)).await.unwrap().unwrap();
+    assert_eq!(&preface, b"PRI * HTTP/2.0");
+    let mut server = Management::start().await;
+    for target in [
+        format!("http://{}/", server.address()),
+        format!("passthrough:///{}", server.address()),
+        format!("localhost:{}", server.address().port()),
+    ] {
+        let _follower = follow(target, &[]);
+        server.stream().await.request().await;
+    }
 }
