@@ -17,6 +17,8 @@ use crate::server::{
 };
 use crate::settings::{self, Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
+use crate::sources::xds::XdsSource;
+use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
@@ -148,8 +150,30 @@ fn key_slack_secs(settings: &Settings) -> u64 {
     }
 }
 
-/// Loads the rules for the first time and watches them from then on.
+/// Sees to it that rules come, from wherever they do.
 async fn load(
+    settings: &Settings,
+    core: &Core<RefusalCache<AnyStore>>,
+    signals: &Signals,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    match &settings.rules.xds {
+        None => load_files(settings, core, signals, tasks).await,
+        Some(options) => {
+            tracing::info!(server = %options.target, "rules come from a management server");
+            let health = Arc::clone(&core.health);
+            let source = XdsSource::new(options.clone(), health, core.reloader.clock.clone());
+            let reload = Arc::clone(&signals.reload);
+            let stop = signals.shutdown.stop.clone();
+            let reloader = core.reloader.clone();
+            tasks.spawn(source.watch(reload, stop, move |set| apply(reloader.clone(), set)));
+            Ok(())
+        }
+    }
+}
+
+/// Loads the rule files for the first time and watches them from then on.
+async fn load_files(
     settings: &Settings,
     core: &Core<RefusalCache<AnyStore>>,
     signals: &Signals,
@@ -174,19 +198,26 @@ async fn load(
         Err(error @ SourceError::Missing(_)) => {
             return Err(error).context("set RUNTIME_ROOT, RUNTIME_SUBDIRECTORY and RUNTIME_APPDIRECTORY to where the rules are");
         }
-        set => core.reloader.apply(set),
+        set => drop(core.reloader.apply(set)),
     }
     let reloader = core.reloader.clone();
-    // Compiling many rules takes a while, and must not hold up requests.
-    let apply = move |set| {
-        let reloader = reloader.clone();
-        let applied = tokio::task::spawn_blocking(move || reloader.apply(set));
+    let on_set = move |set| {
+        let applied = apply(reloader.clone(), set);
         async move { drop(applied.await) }
     };
     let reload = Arc::clone(&signals.reload);
     let stop = signals.shutdown.stop.clone();
-    tasks.spawn(source.watch(reload, stop, apply));
+    tasks.spawn(source.watch(reload, stop, on_set));
     Ok(())
+}
+
+/// Compiling many rules takes a while, and must not hold up requests.
+async fn apply<S>(reloader: Reloader, set: Result<S, S::Error>) -> Outcome
+where
+    S: RuleSet<Error: Send> + Send + 'static,
+{
+    let applied = tokio::task::spawn_blocking(move || reloader.apply(set)).await;
+    applied.unwrap_or_else(|_| Outcome::Refused("loading the rules was broken off".to_owned()))
 }
 
 fn example() -> FileSet {

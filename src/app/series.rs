@@ -1,7 +1,7 @@
 //! What is read off the parts when the metrics page is asked for, or statsd is due.
 
 use super::process;
-use crate::health::Facts;
+use crate::health::{Facts, XdsFacts};
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
 use crate::store::{AnyStore, RefusalCache};
@@ -63,6 +63,9 @@ pub(super) fn collect(facts: &Facts, store: &RefusalCache<AnyStore>, page: &mut 
         "When the rules in force were loaded; 0 before that.",
         loaded_at,
     );
+    if let Some(xds) = &facts.rules.xds {
+        collect_xds(xds, page);
+    }
     gauge(
         page,
         "tidegate_store_up",
@@ -99,5 +102,38 @@ fn of_memcached(stats: &MemcachedStats) -> MemcacheStats {
         keys_found: stats.keys_found(),
         // Nothing is read before it is counted.
         ..MemcacheStats::default()
+    }
+}
+
+fn collect_xds(xds: &XdsFacts, page: &mut Page) {
+    let contact = xds.contact.map_or(0.0, |at| at.as_micros() as f64 / 1e6);
+    let series = [
+        (
+            "tidegate_xds_connected",
+            Kind::Gauge,
+            "Whether there is a connection to the management server: 1 or 0.",
+            f64::from(u8::from(xds.is_connected)),
+        ),
+        (
+            "tidegate_xds_updates_accepted_total",
+            Kind::Counter,
+            "Answers of the management server that were accepted.",
+            xds.accepted as f64,
+        ),
+        (
+            "tidegate_xds_updates_rejected_total",
+            Kind::Counter,
+            "Answers of the management server that were refused.",
+            xds.rejected as f64,
+        ),
+        (
+            "tidegate_xds_contact_timestamp_seconds",
+            Kind::Gauge,
+            "When the management server last sent rules; 0 before that.",
+            contact,
+        ),
+    ];
+    for (name, kind, help, value) in series {
+        page.sample((name, kind, help), &[], value);
     }
 }

@@ -26,7 +26,7 @@ const EXPANDED_PER_NODE: usize = 10;
 /// A long text costs as much as one more node for each so many bytes.
 const BYTES_PER_NODE: usize = 32;
 
-/// A place in a file: line and column, both from 1.
+/// A place in a file: line and column, both from 1. Line 0 is no place to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) line: u32,
@@ -103,6 +103,10 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
 }
 
 impl<'t> Node<'t> {
+    pub(super) fn new(at: Place, kind: Kind<'t>) -> Self {
+        Self { at, body: Body::Own(kind) }
+    }
+
     pub(crate) fn kind(&self) -> &Kind<'t> {
         match &self.body {
             Body::Own(kind) => kind,

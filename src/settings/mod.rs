@@ -16,6 +16,7 @@ mod table;
 mod tls;
 mod unsupported;
 mod value;
+mod xds;
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub use reader::{Declared, SettingError, SettingErrors};
 use crate::health::RulesNeeded;
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
-use crate::sources::files;
+use crate::sources;
 use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::logs;
@@ -101,10 +102,12 @@ pub struct Log {
 }
 
 /// Where rules come from, and what holds without them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// The rule files.
-    pub files: files::Options,
+    pub files: sources::files::Options,
+    /// The management server that rules come from instead.
+    pub xds: Option<sources::xds::Options>,
     /// Files of one domain add up instead of excluding each other.
     pub merge_domains: bool,
     /// Nothing says where they are: the example rules are served if there are none.

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, metrics, store};
+use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, metrics, store, xds};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::sources::files;
@@ -72,9 +72,10 @@ fn rules(r: &mut Reader<'_>) -> Rules {
         merge_domains: r.read(
             "MERGE_DOMAIN_CONFIG",
             false,
-            "Files of one domain add up instead of excluding each other.",
+            "Files, or resources, of one domain add up instead of excluding each other.",
         ),
         needed: rules_needed(r),
+        xds: xds::read(r),
     }
 }
 

@@ -7,14 +7,12 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 4] = [
-    ("CONFIG_TYPE", "FILE", "Rules over xDS."),
+const REFUSED: [(&str, &str, &str); 3] = [
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
     ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
 ];
 
-const XDS: &str = "Rules come from files.";
 const POOL: &str = "The connections to Redis are managed without it.";
 const SECOND: &str = "There is no second Redis.";
 const TLS: &str = "There is no TLS to Redis yet.";
@@ -22,22 +20,7 @@ const START: &str = "Listeners open at once; readiness waits for the store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 47] = [
-    ("CONFIG_GRPC_XDS_NODE_ID", "default", XDS),
-    ("CONFIG_GRPC_XDS_NODE_METADATA", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_URL", "localhost:18000", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_CONNECT_RETRY_INTERVAL", "3s", XDS),
-    ("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_USE_TLS", "false", XDS),
-    ("CONFIG_GRPC_XDS_CLIENT_TLS_CERT", "", XDS),
-    ("CONFIG_GRPC_XDS_CLIENT_TLS_KEY", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_TLS_CACERT", "", XDS),
-    ("CONFIG_GRPC_XDS_SERVER_TLS_SAN", "", XDS),
-    ("XDS_CLIENT_BACKOFF_INITIAL_INTERVAL", "10s", XDS),
-    ("XDS_CLIENT_BACKOFF_MAX_INTERVAL", "60s", XDS),
-    ("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", "0.5", XDS),
-    ("XDS_CLIENT_BACKOFF_JITTER", "true", XDS),
-    ("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", "0", XDS),
+const UNUSED: [(&str, &str, &str); 32] = [
     ("REDIS_POOL_SIZE", "10", POOL),
     ("REDIS_TLS_CLIENT_CERT", "", TLS),
     ("REDIS_TLS_CLIENT_KEY", "", TLS),

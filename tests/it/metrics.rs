@@ -271,7 +271,7 @@ async fn extra_tags_are_labels_of_what_the_reference_has() {
 #[tokio::test]
 async fn attempts_to_read_rules_are_counted() {
     let core = core("10");
-    core.reloader.apply(Err(SourceError::Missing("/nowhere".into())));
+    core.reloader.apply::<FileSet>(Err(SourceError::Missing("/nowhere".into())));
     assert_eq!(value(&core, "runtime_load_attempts"), 2.0);
     assert_eq!(value(&core, "runtime_load_failures"), 1.0);
     assert_eq!(value(&core, "runtime_num_values"), 1.0);

@@ -40,7 +40,6 @@ fn what_would_weaken_safety_or_change_counts_is_refused() {
         "REDIS_TLS=yes",
         "REDIS_TYPE=cluster",
         "REDIS_TYPE=SENTINEL",
-        "CONFIG_TYPE=GRPC_XDS_SOTW",
         "REDIS_PERSECOND=t",
         "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT=true",
     ] {

@@ -7,6 +7,7 @@ mod metrics;
 mod page;
 mod tls;
 mod values;
+mod xds;
 
 use tidegate::settings::{SettingErrors, Settings};
 

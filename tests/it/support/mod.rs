@@ -7,3 +7,4 @@ pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod stores;
+pub(crate) mod xds;
