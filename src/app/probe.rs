@@ -24,11 +24,13 @@ pub(super) async fn watch_store(store: &AnyStore, health: Arc<Health>) {
         AnyStore::Memory(_) => watch::Sender::new(true).subscribe(),
     };
     loop {
+        let is_connected = *changes.borrow_and_update();
         let started = Instant::now();
         let probe = store.probe().await;
         let latency = started.elapsed();
         let wait = if probe.is_ok() { FRESH } else { RETRY };
         health.update(|facts| {
+            facts.store.is_connected = is_connected;
             facts.store.has_answered |= probe.is_ok();
             facts.store.fault = probe.err().map(|error| error.to_string());
             facts.store.latency = Some(latency);

@@ -105,9 +105,12 @@ fn store(settings: &Settings) -> AnyStore {
             let max_counters = *max_counters;
             AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
         }
-        settings::Store::Redis(config) => {
-            tracing::info!(address = config.describe(), "counting in Redis");
-            let mut config = config.clone();
+        settings::Store::Redis { main, per_second, .. } => {
+            tracing::info!(address = main.describe(), "counting in Redis");
+            if per_second.is_some() {
+                tracing::warn!("there is no second Redis yet: all limits are counted in one");
+            }
+            let mut config = main.clone();
             config.key_slack_secs = match settings.limiter.keys.format {
                 KeyFormat::Tidegate => CLOCK_SLACK_SECS,
                 KeyFormat::Envoyproxy => 0,

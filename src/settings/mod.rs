@@ -9,6 +9,7 @@ pub mod duration;
 mod listeners;
 mod names;
 mod reader;
+mod redis;
 mod store;
 mod table;
 mod unsupported;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 pub use reader::{Declared, SettingError, SettingErrors};
 
-use crate::health::RulesNeeded;
+use crate::health::{RulesNeeded, StoreNeeded};
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
 use crate::sources::files;
@@ -109,8 +110,25 @@ pub enum Store {
         /// How many counters it holds at most.
         max_counters: usize,
     },
-    /// A Redis server.
-    Redis(RedisConfig),
+    /// Redis.
+    Redis {
+        /// The one for all limits, or for those that the other is not for.
+        main: RedisConfig,
+        /// The one for limits per second, if they have one of their own.
+        per_second: Option<RedisConfig>,
+        /// What of it there must be to be ready.
+        needed: StoreNeeded,
+    },
+}
+
+impl Store {
+    /// What of the store there must be to be ready.
+    pub fn needed(&self) -> StoreNeeded {
+        match self {
+            Self::Memory { .. } => StoreNeeded::Answered,
+            Self::Redis { needed, .. } => *needed,
+        }
+    }
 }
 
 /// How much is accepted.

@@ -7,12 +7,9 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 6] = [
+const REFUSED: [(&str, &str, &str); 3] = [
     ("CONFIG_TYPE", "FILE", "Rules over xDS."),
     ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
-    ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
-    ("REDIS_TLS", "false", "TLS to Redis."),
-    ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
     (
         "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
         "false",
@@ -25,15 +22,11 @@ const XDS: &str = "Rules come from files.";
 const STATSD: &str = "Metrics are served to Prometheus only.";
 const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
 const CACHE: &str = "Every decision asks the store.";
-const POOL: &str = "The connections to Redis are managed without it.";
-const SECOND: &str = "There is no second Redis.";
-const TLS: &str = "There is no TLS to Redis yet.";
-const START: &str = "Listeners open at once; readiness waits for the store.";
 const MEMCACHE: &str = "There is no memcached store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 72] = [
+const UNUSED: [(&str, &str, &str); 46] = [
     ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
     ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
     ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
@@ -65,32 +58,6 @@ const UNUSED: [(&str, &str, &str); 72] = [
     ("PROMETHEUS_MAPPER_YAML", "", PROMETHEUS),
     ("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", "false", PROMETHEUS),
     ("LOCAL_CACHE_SIZE_IN_BYTES", "0", CACHE),
-    ("REDIS_POOL_SIZE", "10", POOL),
-    ("REDIS_TLS_CLIENT_CERT", "", TLS),
-    ("REDIS_TLS_CLIENT_KEY", "", TLS),
-    ("REDIS_TLS_CACERT", "", TLS),
-    ("REDIS_TLS_SKIP_HOSTNAME_VERIFICATION", "false", TLS),
-    ("REDIS_PIPELINE_WINDOW", "0", POOL),
-    ("REDIS_PIPELINE_LIMIT", "0", POOL),
-    ("REDIS_CLUSTER_PIPELINE_PARALLELISM", "1", POOL),
-    ("REDIS_POOL_ON_EMPTY_BEHAVIOR", "WAIT", POOL),
-    ("REDIS_SENTINEL_AUTH", "", "There is no Redis Sentinel yet."),
-    ("REDIS_HEALTH_CHECK_ACTIVE_CONNECTION", "false", "Readiness follows Redis in any case."),
-    ("REDIS_STARTUP_INITIAL_INTERVAL", "1s", START),
-    ("REDIS_STARTUP_MAX_INTERVAL", "30s", START),
-    ("REDIS_STARTUP_MAX_ELAPSED_TIME", "0", START),
-    ("REDIS_PERSECOND_SOCKET_TYPE", "unix", SECOND),
-    ("REDIS_PERSECOND_TYPE", "SINGLE", SECOND),
-    ("REDIS_PERSECOND_URL", "", SECOND),
-    ("REDIS_PERSECOND_POOL_SIZE", "10", SECOND),
-    ("REDIS_PERSECOND_AUTH", "", SECOND),
-    ("REDIS_PERSECOND_TLS", "false", SECOND),
-    ("REDIS_PERSECOND_SENTINEL_AUTH", "", SECOND),
-    ("REDIS_PERSECOND_PIPELINE_WINDOW", "0", SECOND),
-    ("REDIS_PERSECOND_PIPELINE_LIMIT", "0", SECOND),
-    ("REDIS_PERSECOND_CLUSTER_PIPELINE_PARALLELISM", "1", SECOND),
-    ("REDIS_PERSECOND_TIMEOUT", "10s", SECOND),
-    ("REDIS_PERSECOND_POOL_ON_EMPTY_BEHAVIOR", "WAIT", SECOND),
     ("MEMCACHE_HOST_PORT", "", MEMCACHE),
     ("MEMCACHE_MAX_IDLE_CONNS", "2", MEMCACHE),
     ("MEMCACHE_SRV", "", MEMCACHE),
@@ -141,7 +108,7 @@ pub(super) fn check(reader: &mut Reader<'_>) {
 }
 
 /// Whether two texts mean the same, whatever type they have.
-fn same(text: &str, other: &str) -> bool {
+pub(super) fn same(text: &str, other: &str) -> bool {
     let booleans = bool::parse(text).zip(bool::parse(other));
     text.eq_ignore_ascii_case(other) || booleans.is_some_and(|(a, b)| a == b)
 }

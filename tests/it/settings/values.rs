@@ -21,7 +21,7 @@ fn address(host: &str, port: u16) -> Address {
 
 fn redis(environment: &[&str]) -> RedisConfig {
     match good(environment).store {
-        Store::Redis(redis) => redis,
+        Store::Redis { main, .. } => main,
         memory => panic!("{environment:?}: {memory:?}"),
     }
 }
