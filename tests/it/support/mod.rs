@@ -5,4 +5,5 @@ pub(crate) mod clients;
 pub(crate) mod envoy;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod sentinels;
 pub(crate) mod stores;
