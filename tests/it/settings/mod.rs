@@ -3,6 +3,7 @@
 mod duration;
 mod errors;
 mod page;
+mod redis;
 mod values;
 
 use tidegate::settings::{SettingErrors, Settings};
