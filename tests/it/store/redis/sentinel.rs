@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate::limiter::Action::Spend;
-use tidegate::store::redis::{RedisConfig, RedisStore};
+use tidegate::store::redis::{RedisConfig, RedisStore, Topology};
 use tidegate::store::{Store, StoreError};
 use tidegate::tls::ClientTls;
 
@@ -13,6 +13,7 @@ use crate::support::certs::Authority;
 use crate::support::process::{PATIENCE, eventually};
 use crate::support::redis::RedisServer;
 use crate::support::sentinels::{NAME, Watched};
+use crate::support::stores;
 
 async fn spend(store: &RedisStore) -> Result<u64, StoreError> {
     apply(store, 60, &[("a_", 3600, Spend(1))]).await.remove(0)
@@ -121,9 +122,10 @@ async fn what_sentinels_say_is_checked() {
         let all: Vec<String> = logins.collect();
         RedisConfig::sentinel(&format!("shop,{}", all.join(","))).unwrap()
     };
-    // The first may be absent, the second may believe in a server that is a replica.
-    let store = connect(with(&format!("127.0.0.1:1 {} {}", wrong.url(), right.url()), "sesame"));
-    assert_eq!(spend(&store.await).await, Ok(1));
+    // The first is absent, the second believes in a server that is a replica.
+    let some = format!("127.0.0.1:1 {} {}", wrong.url(), right.url());
+    let store = connect(with(&some, "sesame")).await;
+    assert_eq!(spend(&store).await, Ok(1));
 
     let refused = async |config, words: &str| {
         let store = RedisStore::connect(config);
@@ -133,17 +135,53 @@ async fn what_sentinels_say_is_checked() {
     refused(with(&wrong.url(), "sesame"), "replica").await;
     refused(with(&right.url(), "hunter2"), "Password authentication failed").await;
     let mut other = with(&right.url(), "sesame");
-    let tidegate::store::redis::Topology::Sentinel { name, .. } = &mut other.topology else {
-        unreachable!()
-    };
+    let Topology::Sentinel { name, .. } = &mut other.topology else { unreachable!() };
     *name = "other".to_owned();
     refused(other, "no primary called \"other\"").await;
 }
 
-#[tokio::test(start_paused = false)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_is_left_for_another_though_it_answers() {
+    let servers = [RedisServer::start_tcp(), RedisServer::start_tcp()];
+    let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", "1"]);
+    let sentinel = RedisServer::start_sentinel("sesame", "");
+    let names = |server: &RedisServer| {
+        let port = server.port().to_string();
+        sentinel.command::<()>(&["SENTINEL", "MONITOR", NAME, "127.0.0.1", &port, "1"]);
+    };
+    let forgets = || sentinel.command::<()>(&["SENTINEL", "REMOVE", NAME]);
+    names(&servers[0]);
+    let url = format!("{NAME},redis://:sesame@{}", sentinel.url());
+    let store = connect(RedisConfig::sentinel(&url).unwrap()).await;
+    assert_eq!(spend(&store).await, Ok(1));
+
+    // Without a word from it the connection is lent as before, and so it is while the
+    // sentinel believes in a server that does not call itself a primary.
+    forgets();
+    names(&replica);
+    eventually("the replica is asked twice", || (calls(&replica, "role") > 1).then_some(()));
+    assert_eq!(spend(&store).await, Ok(2));
+    assert_eq!(store.stats().opened, 1);
+
+    forgets();
+    names(&servers[1]);
+    replaced(&store, 1).await;
+    assert_eq!(spend(&store).await, Ok(1));
+    assert_eq!((held(&servers[0]), held(&servers[1])), (Some(2), Some(1)));
+}
+
+/// How often a server was given a command.
+fn calls(server: &RedisServer, command: &str) -> u64 {
+    let info: String = server.command(&["INFO", "commandstats"]);
+    let line =
+        info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
 async fn sentinels_that_are_gone_leave_a_good_connection_alone() {
     let mut watched = Watched::start();
-    let store = connect(watched.config()).await;
+    let store = stores::over_sentinel(&watched).await;
     watched.sentinels.iter_mut().for_each(RedisServer::kill);
     // Longer than two looks at the sentinels take.
     let lost = tokio::time::timeout(Duration::from_millis(1500), becomes(&store, false)).await;
