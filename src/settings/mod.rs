@@ -104,6 +104,7 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Store {
     /// This process.
     Memory {

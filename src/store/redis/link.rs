@@ -41,7 +41,7 @@ pub(super) enum Target {
     /// One that does not move.
     Fixed(Address),
     /// The primary that sentinels know.
-    Sentinels(Sentinels),
+    Sentinels(Box<Sentinels>),
     /// A topology that nothing leads to yet.
     NotBuilt,
 }
@@ -178,7 +178,8 @@ impl Target {
             Topology::Sentinel { name, sentinels, login } => {
                 // Trust and time are shared; login and database are the data's own.
                 let dialing = Dialing { login: login.clone(), db: 0, ..dialing.clone() };
-                Self::Sentinels(Sentinels::new(name.clone(), sentinels.clone(), dialing))
+                let sentinels = Sentinels::new(name.clone(), sentinels.clone(), dialing);
+                Self::Sentinels(Box::new(sentinels))
             }
             Topology::Cluster(_) => Self::NotBuilt,
         }

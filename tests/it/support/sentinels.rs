@@ -83,6 +83,13 @@ impl Watched {
         self.servers.iter().position(is_it).expect("one of the servers")
     }
 
+    /// Whether a sentinel takes a replica, or who was primary before, for gone.
+    pub(crate) fn is_down(&self, server: usize) -> bool {
+        let port = format!("port {} ", self.servers[server].port());
+        let replicas = self.ask(&self.sentinels[2], "REPLICAS");
+        replicas.iter().any(|one| one.contains(&port) && one.contains("s_down"))
+    }
+
     /// What a sentinel says of each of its kind or of each replica.
     fn ask(&self, sentinel: &RedisServer, whom: &str) -> Vec<String> {
         let all: Vec<Vec<String>> = sentinel.command(&["SENTINEL", whom, NAME]);
