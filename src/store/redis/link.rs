@@ -117,11 +117,11 @@ impl Link {
             let started = Instant::now();
             match within(dialing.connect_timeout, target.open(&dialing)).await {
                 Ok((address, (connection, driver))) => {
-                    tracing::info!(redis = name, %address, "connected to Redis");
+                    tracing::info!(%address, "connected to Redis");
                     let opened = Instant::now();
                     let moved = target.moved(&address, &dialing);
                     let reason = self.serve(connection, driver, moved).await;
-                    tracing::warn!(redis = name, %address, %reason, "lost the connection to Redis");
+                    tracing::warn!(%address, %reason, "lost the connection to Redis");
                     // A connection that breaks at once, such as one to a read-only replica,
                     // does not start the waits anew.
                     if opened.elapsed() > BACKOFF_MAX {
@@ -130,7 +130,7 @@ impl Link {
                 }
                 Err(error) => {
                     if !told {
-                        tracing::warn!(redis = name, reason = %error, "cannot connect to Redis");
+                        tracing::warn!(address = name, reason = %error, "cannot connect to Redis");
                     }
                     self.state.store(Arc::new(Err(error.to_string())));
                     target.doubt();
@@ -190,13 +190,11 @@ impl Target {
         &mut self,
         dialing: &Dialing,
     ) -> RedisResult<(Address, (MultiplexedConnection, Driver))> {
-        let address = match self {
-            Self::Fixed(address) => address.clone(),
-            Self::Sentinels(sentinels) => sentinels.locate().await?,
-            Self::NotBuilt => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
-        };
-        let connection = dial::open(&address, dialing).await?;
-        Ok((address, connection))
+        match self {
+            Self::Fixed(address) => Ok((address.clone(), dial::open(address, dialing).await?)),
+            Self::Sentinels(sentinels) => sentinels.open(dialing).await,
+            Self::NotBuilt => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        }
     }
 
     /// Has the server looked for anew, as it could not be reached.

@@ -51,3 +51,48 @@ where
     }
     Err(failure)
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::RedisError;
+    use tokio::time::{Duration, Instant, sleep};
+
+    use super::*;
+
+    /// An attempt that ends after so many milliseconds, well or not.
+    async fn attempt(millis: u64, end: Result<u8, &'static str>) -> RedisResult<u8> {
+        sleep(Duration::from_millis(millis)).await;
+        end.map_err(|text| RedisError::from(io::Error::other(text)))
+    }
+
+    async fn check<const N: usize>(
+        attempts: [(u64, Result<u8, &'static str>); N],
+        expected: Result<u8, &str>,
+        millis: u64,
+    ) {
+        let start = Instant::now();
+        let attempts = attempts.map(|(millis, end)| attempt(millis, end));
+        let ended = race(attempts, Duration::from_millis(100)).await;
+        assert_eq!(ended.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
+        assert_eq!(start.elapsed().as_millis(), u128::from(millis));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_success_counts() {
+        check([(10, Ok(1)), (0, Ok(2))], Ok(1), 10).await;
+        check([(10, Err("one")), (10, Ok(2))], Ok(2), 20).await;
+        check([(9_000, Ok(1)), (10, Ok(2))], Ok(2), 110).await;
+        check([(150, Ok(1)), (500, Ok(2))], Ok(1), 150).await;
+        check([(9_000, Ok(1)), (10, Err("two")), (10, Ok(3))], Ok(3), 120).await;
+        check([(10, Err("one")), (10, Err("two"))], Err("two"), 20).await;
+        check([(300, Err("one")), (10, Err("two"))], Err("one"), 300).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends() {
+        let start = Instant::now();
+        let ended = within(Duration::from_secs(1), attempt(5_000, Ok(1))).await;
+        assert!(ended.is_err_and(|error| error.is_timeout()));
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+}

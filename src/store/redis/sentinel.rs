@@ -16,7 +16,7 @@ use super::config::Dialing;
 use super::dial::{self, Driver};
 use super::race::{race, within};
 
-/// What a sentinel may take to be reached and to answer.
+/// What a sentinel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The lead that one sentinel has over the next.
 const HEAD_START: Duration = Duration::from_millis(100);
@@ -54,8 +54,20 @@ impl Sentinels {
         Self { name, configured, learnt: Vec::new(), turn: 0, kept: None, dialing }
     }
 
+    /// Opens a connection to the primary; `dialing` is how that is reached.
+    pub(super) async fn open(
+        &mut self,
+        dialing: &Dialing,
+    ) -> RedisResult<(Address, (MultiplexedConnection, Driver))> {
+        let address = self.locate().await?;
+        match dial::open(&address, dialing).await {
+            Ok(connection) => Ok((address, connection)),
+            Err(error) => Err(failed(format!("the primary at {address}: {error}"))),
+        }
+    }
+
     /// Where the primary is said to be.
-    pub(super) async fn locate(&mut self) -> RedisResult<Address> {
+    async fn locate(&mut self) -> RedisResult<Address> {
         let answer = match self.ask_kept().await {
             Some(answer) => answer,
             None => self.ask_all().await?,
@@ -119,10 +131,10 @@ impl Sentinels {
         async move {
             let asked = async {
                 let (mut connection, driver) = dial::connect(&address, &dialing).await?;
-                let answer = ask(&mut connection, &name).await?;
+                let answer = within(PATIENCE, ask(&mut connection, &name)).await?;
                 Ok((Kept { connection, _driver: driver }, answer))
             };
-            let answer = within(PATIENCE, asked).await;
+            let answer = within(dialing.connect_timeout, asked).await;
             answer.map_err(|error| failed(format!("the sentinel at {address}: {error}")))
         }
     }
