@@ -1,11 +1,12 @@
 //! Addresses, and that what they hold shows nowhere.
 
+use tidegate::limiter::Action::Spend;
 use tidegate::store::redis::{
     Address, Credentials, Login, RedisConfig, RedisConfigError, SocketType, Topology,
 };
 use tidegate::store::secret::Secret;
 
-use super::super::{RedisServer, config, connect};
+use super::super::{RedisServer, config, connect, values};
 
 #[test]
 fn good_addresses() {
@@ -141,4 +142,11 @@ async fn a_path_with_socket_type_unix_connects() {
     let unix = RedisConfig::new(&server.url(), SocketType::Unix, None).unwrap();
     assert_eq!(unix.describe(), config(&server).describe());
     connect(unix).await;
+
+    server.command::<()>(&["ACL", "SETUSER", "gate", "on", ">hunter2", "~*", "+@all"]);
+    let url = format!("redis+unix://{}?db=3&user=gate&pass=hunter2", server.url());
+    let store = connect(RedisConfig::new(&url, SocketType::Tcp, None).unwrap()).await;
+    values(&store, 60, &[("a_", 60, Spend(1))]).await;
+    assert!(server.command::<String>(&["INFO", "keyspace"]).contains("db3:keys=1"));
+    assert!(server.command::<String>(&["CLIENT", "LIST"]).contains("user=gate"));
 }

@@ -40,10 +40,11 @@ async fn credentials_open_the_door() {
         with(format!("redis://gate:a%3Ab%2Fc@{address}"), None),
         with(address.clone(), Some("gate:a:b/c")),
         with(address.clone(), Some("hunter2")),
+        with(address.clone(), Some(":hunter2")),
         with(format!("redis://gate:wrong@{address}"), Some("hunter2")),
         with(format!("redis://:hunter2@{address}/2"), Some("")),
     ];
-    for (config, expected) in good.into_iter().zip([1, 2, 3, 4, 1]) {
+    for (config, expected) in good.into_iter().zip([1, 2, 3, 4, 5, 1]) {
         let store = connect(config).await;
         assert_eq!(values(&store, 60, &[("a_", 60, Spend(1))]).await, [expected]);
     }
