@@ -72,10 +72,18 @@ impl Sentinels {
             Some(answer) => answer,
             None => self.ask_all().await?,
         };
-        if !answer.sentinels.is_empty() {
-            self.learnt = answer.sentinels;
-        }
+        self.learn(answer.sentinels);
         Ok(answer.primary)
+    }
+
+    /// Takes note of what is new. A sentinel does not name itself, so what was learnt before
+    /// stays while there is room.
+    fn learn(&mut self, mut sentinels: Vec<Address>) {
+        let known = std::mem::take(&mut self.learnt);
+        let known: Vec<_> = known.into_iter().filter(|one| !sentinels.contains(one)).collect();
+        sentinels.extend(known);
+        sentinels.truncate(LEARNT);
+        self.learnt = sentinels;
     }
 
     /// What was located is no primary: somebody else is asked next.

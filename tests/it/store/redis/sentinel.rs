@@ -64,9 +64,10 @@ async fn a_killed_primary_is_followed_by_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_is_noticed_though_the_old_primary_lives() {
     let watched = Watched::start();
-    // One sentinel is configured; the others are learnt of.
+    // One sentinel is configured, and falls silent; the others are learnt of.
     let store = connect(watched.config_through(&watched.sentinels[..1])).await;
     assert_eq!(spend(&store).await, Ok(1));
+    watched.sentinels[0].pause();
     let opened = store.stats().opened;
     watched.sentinels[1].command::<()>(&["SENTINEL", "FAILOVER", NAME]);
     replaced(&store, opened).await;
