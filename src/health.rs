@@ -119,9 +119,23 @@ impl XdsFacts {
     }
 }
 
+/// What of the store there must be to be ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreNeeded {
+    /// One answer since the start.
+    #[default]
+    Answered,
+    /// That, and a connection now.
+    Connected,
+}
+
 /// What is known about the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreFacts {
+    /// What there must be to be ready.
+    pub needed: StoreNeeded,
+    /// There is a connection, or none is needed.
+    pub is_connected: bool,
     /// Its name.
     pub name: &'static str,
     /// It answered at least once since the start.
@@ -170,14 +184,19 @@ impl Facts {
     }
 
     /// Whether requests can be answered: a store that fell silent later does not change
-    /// it, for what to do then is the caller's choice and restarts would not help.
+    /// it unless a connection is asked for, as what to do then is the caller's choice and
+    /// restarts would not help.
     fn is_able(&self) -> bool {
         let has_rules = match self.rules.needed {
             RulesNeeded::Nothing => true,
             RulesNeeded::Loaded => self.rules.loaded_at.is_some(),
             RulesNeeded::Domain => self.rules.domains > 0,
         };
-        has_rules && self.store.has_answered && self.listening
+        let has_store = match self.store.needed {
+            StoreNeeded::Answered => self.store.has_answered,
+            StoreNeeded::Connected => self.store.has_answered && self.store.is_connected,
+        };
+        has_rules && has_store && self.listening
     }
 
     fn rules_component(&self) -> Component {
@@ -309,6 +328,19 @@ mod tests {
         check(good, true, (Level::Up, text));
         let text = "no stream to the management server at xds:1: gone";
         check(lost, true, (Level::Degraded, text));
+    }
+
+    #[test]
+    fn a_connection_can_be_needed() {
+        let needed = |needed, is_connected| StoreFacts {
+            needed,
+            is_connected,
+            has_answered: true,
+            ..StoreFacts::default()
+        };
+        check(|f| f.store = needed(StoreNeeded::Answered, false), Overall::Ready);
+        check(|f| f.store = needed(StoreNeeded::Connected, true), Overall::Ready);
+        check(|f| f.store = needed(StoreNeeded::Connected, false), Overall::NotReady);
     }
 
     #[test]

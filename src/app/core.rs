@@ -56,7 +56,7 @@ fn facts(settings: &Settings, store: &'static str, clock: &Clock) -> Facts {
         started_at: clock.now(),
         environment: settings.environment.clone(),
         rules: RulesFacts { needed: settings.rules.needed, ..Default::default() },
-        store: StoreFacts { name: store, ..Default::default() },
+        store: StoreFacts { name: store, needed: settings.store.needed(), ..Default::default() },
         ..Facts::default()
     }
 }

@@ -128,9 +128,12 @@ fn store(settings: &Settings) -> AnyStore {
             let max_counters = *max_counters;
             AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
         }
-        settings::Store::Redis(config) => {
-            tracing::info!(address = config.describe(), "counting in Redis");
-            let mut config = config.clone();
+        settings::Store::Redis { main, per_second, .. } => {
+            tracing::info!(address = main.describe(), "counting in Redis");
+            if per_second.is_some() {
+                tracing::warn!("there is no second Redis yet: all limits are counted in one");
+            }
+            let mut config = main.clone();
             config.key_slack_secs = key_slack_secs(settings);
             AnyStore::Redis(RedisStore::connect(config))
         }

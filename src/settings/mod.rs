@@ -11,6 +11,7 @@ mod memcached;
 mod metrics;
 mod names;
 mod reader;
+mod redis;
 mod store;
 mod table;
 mod tls;
@@ -23,7 +24,7 @@ use std::time::Duration;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
-use crate::health::RulesNeeded;
+use crate::health::{RulesNeeded, StoreNeeded};
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
 use crate::sources;
@@ -118,18 +119,34 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
-// There is one of it.
-#[allow(clippy::large_enum_variant)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Store {
     /// This process.
     Memory {
         /// How many counters it holds at most.
         max_counters: usize,
     },
-    /// A Redis server.
-    Redis(RedisConfig),
+    /// Redis.
+    Redis {
+        /// The one for all limits, or for those that the other is not for.
+        main: RedisConfig,
+        /// The one for limits per second, if they have one of their own.
+        per_second: Option<RedisConfig>,
+        /// What of it there must be to be ready.
+        needed: StoreNeeded,
+    },
     /// One memcached server or several.
     Memcached(MemcachedConfig),
+}
+
+impl Store {
+    /// What of the store there must be to be ready.
+    pub fn needed(&self) -> StoreNeeded {
+        match self {
+            Self::Memory { .. } | Self::Memcached(_) => StoreNeeded::Answered,
+            Self::Redis { needed, .. } => *needed,
+        }
+    }
 }
 
 /// How much is accepted.

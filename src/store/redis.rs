@@ -6,11 +6,15 @@
 //! counter gets its end with the write that begins it: no lost reply leaves one that stays
 //! for ever.
 
+mod address;
 mod config;
 mod dial;
 mod link;
+mod login;
+mod race;
 mod reply;
 mod script;
+mod sentinel;
 
 use std::fmt;
 use std::iter;
@@ -22,10 +26,10 @@ use redis::{Cmd, RedisResult, Script, ServerErrorKind, Value};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use config::{
-    Address, Dialing, Login, RedisConfig, RedisConfigError, ScriptClock, SocketType, Topology,
-};
+pub use address::{Address, RedisConfigError, SocketType};
+pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
 use link::{Link, Target};
+pub use login::{Credentials, Login};
 
 use super::{Counts, Store, StoreError};
 use crate::limiter::Batch;
@@ -35,7 +39,7 @@ use crate::limiter::Batch;
 /// It never counts an operation twice: what timed out or broke is answered with an error
 /// and not repeated, though it may have been counted. Without a connection every answer
 /// is [`StoreError::Unavailable`] and comes at once; a background task, which ends with
-/// the store, connects again about once a second at the latest.
+/// the store, connects again, twice a second or more often.
 pub struct RedisStore {
     config: Arc<RedisConfig>,
     script: Script,
@@ -61,10 +65,7 @@ impl RedisStore {
     /// To be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Self {
         let (config, link) = (Arc::new(config), Arc::new(Link::new()));
-        let target = match &config.topology {
-            Topology::Single(address) => Target::Fixed(address.clone()),
-            Topology::Sentinel { .. } | Topology::Cluster(_) => Target::NotBuilt,
-        };
+        let target = Target::new(&config.topology, &config.dialing);
         let keeper = Arc::clone(&link).keep(target, Arc::new(config.dialing.clone()));
         let keeper = tokio::spawn(keeper);
         Self {

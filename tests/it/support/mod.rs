@@ -6,5 +6,6 @@ pub(crate) mod envoy;
 pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod sentinels;
 pub(crate) mod stores;
 pub(crate) mod xds;

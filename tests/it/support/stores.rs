@@ -5,9 +5,12 @@ use std::time::Duration;
 use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::redis::{RedisConfig, RedisStore, ScriptClock, SocketType};
+use tidegate::tls::ClientTls;
 
+use super::certs::Authority;
 use super::memcached::MemcachedServer;
 use super::redis::RedisServer;
+use super::sentinels::Watched;
 
 /// A memory store of the default size.
 pub(crate) fn memory() -> MemoryStore {
@@ -17,7 +20,27 @@ pub(crate) fn memory() -> MemoryStore {
 /// A connected Redis store, patient with a busy machine. It goes by the clock of its
 /// batches, and counters outlive a test that takes its time.
 pub(crate) async fn redis(server: &RedisServer) -> RedisStore {
+    connected(RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap()).await
+}
+
+/// The same over TLS, with a certificate of the authority that the server trusts. (A server
+/// of that kind is made by [`RedisServer::start_tls`].)
+pub(crate) async fn over_tls(server: &RedisServer, authority: &Authority) -> RedisStore {
     let mut config = RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap();
+    config.dialing.tls = Some(ClientTls {
+        ca: Some(authority.ca()),
+        identity: Some(authority.issue("client", &["tidegate"])),
+        ..ClientTls::default()
+    });
+    connected(config).await
+}
+
+/// The same with the primary that sentinels name.
+pub(crate) async fn over_sentinel(watched: &Watched) -> RedisStore {
+    connected(watched.config()).await
+}
+
+async fn connected(mut config: RedisConfig) -> RedisStore {
     config.timeout = Duration::from_secs(20);
     config.dialing.connect_timeout = Duration::from_secs(20);
     config.key_slack_secs = 3600;
