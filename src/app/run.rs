@@ -107,7 +107,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     if let Some(tls) = &listeners.tls {
         tasks.spawn(Arc::clone(tls).watch());
     }
-    let sinks = stats::start(&settings.metrics, &core);
+    let sinks = stats::start(&settings.metrics, &core, listeners.tls.clone());
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -282,7 +282,7 @@ fn serve(
             Arc::new(move |page| {
                 let store = &front.service.store;
                 let mut snapshot = Snapshot::default();
-                series::read(store, &mut snapshot);
+                series::read(store, sockets.tls.as_deref(), &mut snapshot);
                 page.take(&snapshot);
                 series::collect(&health.facts(), store, page);
                 sockets.collect(page);

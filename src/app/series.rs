@@ -5,10 +5,18 @@ use crate::health::{Facts, XdsFacts};
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
 use crate::store::{AnyStore, RefusalCache};
-use crate::telemetry::{CacheStats, Kind, MemcacheStats, Page, PoolStats, Snapshot};
+use crate::telemetry::{CacheStats, Kind, LoadStats, MemcacheStats, Page, PoolStats, Snapshot};
+use crate::tls::{Acceptor, TlsStatus};
 
 /// Adds what envoyproxy/ratelimit has too, for statsd and the page.
-pub(super) fn read(store: &RefusalCache<AnyStore>, snapshot: &mut Snapshot) {
+pub(super) fn read(
+    store: &RefusalCache<AnyStore>,
+    tls: Option<&Acceptor>,
+    snapshot: &mut Snapshot,
+) {
+    if let Some(tls) = tls {
+        of_certificates(&tls.status()).read("certs", snapshot);
+    }
     if let Some(refusals) = &store.refusals {
         of_refusals(&refusals.stats()).read(snapshot);
     }
@@ -76,6 +84,15 @@ pub(super) fn collect(facts: &Facts, store: &RefusalCache<AnyStore>, page: &mut 
         gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
     }
     process::collect(page);
+}
+
+fn of_certificates(status: &TlsStatus) -> LoadStats {
+    LoadStats {
+        attempts: status.loads + status.failed_reloads,
+        failures: status.failed_reloads,
+        // Certificate and key.
+        files: 2,
+    }
 }
 
 fn of_refusals(stats: &RefusalsStats) -> CacheStats {

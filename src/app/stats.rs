@@ -13,6 +13,7 @@ use super::{Core, series};
 use crate::settings;
 use crate::store::{AnyStore, RefusalCache};
 use crate::telemetry::{Collect, Mapping, Naming, sinks};
+use crate::tls::Acceptor;
 
 /// How long the last flush may take.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
@@ -52,9 +53,14 @@ pub(super) struct Sinks {
 }
 
 /// Starts them.
-pub(super) fn start(settings: &settings::Metrics, core: &Core<RefusalCache<AnyStore>>) -> Sinks {
+pub(super) fn start(
+    settings: &settings::Metrics,
+    core: &Core<RefusalCache<AnyStore>>,
+    tls: Option<Arc<Acceptor>>,
+) -> Sinks {
     let front = Arc::clone(&core.front);
-    let collect: Collect = Arc::new(move |snapshot| series::read(&front.service.store, snapshot));
+    let collect: Collect =
+        Arc::new(move |snapshot| series::read(&front.service.store, tls.as_deref(), snapshot));
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
     for sink in sinks(&settings.sinks, &core.front.service.metrics, &collect) {
         tasks.spawn(sink.run(settings.flush_interval, stop.clone()));

@@ -1,4 +1,4 @@
-//! The pure core: [`plan`] says which counters a request touches, [`decide`] turns
+//! The pure core: [`plan()`] says which counters a request touches, [`decide()`] turns
 //! counts into the answer.
 //!
 //! No I/O, no clock, no log. Arithmetic saturates. Finding rules belongs to `rules`,

@@ -24,6 +24,27 @@ impl PoolStats {
     }
 }
 
+/// Reading of files, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadStats {
+    /// Attempts.
+    pub attempts: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Files that the last good one read.
+    pub files: u64,
+}
+
+impl LoadStats {
+    /// Adds them under the name of what is read: `runtime` for rules, `certs`.
+    pub fn read(&self, what: &str, snapshot: &mut Snapshot) {
+        let what: Arc<str> = Arc::from(what);
+        snapshot.add_part(&f::LOAD_ATTEMPTS, Arc::clone(&what), self.attempts);
+        snapshot.add_part(&f::LOAD_FAILURES, Arc::clone(&what), self.failures);
+        snapshot.add_part(&f::LOAD_VALUES, what, self.files);
+    }
+}
+
 /// The refusal cache, as of now; all but `entries` since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::capped::{Capped, Counts};
 use super::counter::Counter;
+use super::facts::LoadStats;
 use super::families as f;
 use super::metric::Snapshot;
 use super::metric_path::sanitise;
@@ -43,11 +44,12 @@ impl Loads {
         self.failures.add(1);
     }
 
-    fn read(&self, what: &str, snapshot: &mut Snapshot) {
-        let what: Arc<str> = Arc::from(what);
-        snapshot.add_part(&f::LOAD_ATTEMPTS, Arc::clone(&what), self.attempts.get());
-        snapshot.add_part(&f::LOAD_FAILURES, Arc::clone(&what), self.failures.get());
-        snapshot.add_part(&f::LOAD_VALUES, what, self.files.get());
+    fn stats(&self) -> LoadStats {
+        LoadStats {
+            attempts: self.attempts.get(),
+            failures: self.failures.get(),
+            files: self.files.get(),
+        }
     }
 }
 
@@ -66,8 +68,6 @@ pub struct Metrics {
     failed_loads: Counter,
     /// Reading the rule files.
     pub rule_files: Loads,
-    /// Reading the certificates of the listeners.
-    pub certificates: Loads,
     queues: OnceLock<Vec<Arc<Queue>>>,
     pub(super) dropped_timers: Counter,
     pub(super) failed_flushes: Counter,
@@ -100,7 +100,6 @@ impl Metrics {
             loads: Counter::default(),
             failed_loads: Counter::default(),
             rule_files: Loads::default(),
-            certificates: Loads::default(),
             queues: OnceLock::new(),
             dropped_timers: Counter::default(),
             failed_flushes: Counter::default(),
@@ -209,10 +208,7 @@ impl Metrics {
         snapshot.add(&f::GLOBAL_SHADOW, self.global_shadow.get());
         snapshot.add(&f::CONFIG_LOADED, self.loads.get());
         snapshot.add(&f::CONFIG_REFUSED, self.failed_loads.get());
-        self.rule_files.read("runtime", snapshot);
-        if self.certificates.attempts.get() > 0 {
-            self.certificates.read("certs", snapshot);
-        }
+        self.rule_files.stats().read("runtime", snapshot);
         for method in Method::ALL {
             let requests = self.durations(method).requests.get();
             snapshot.add_part(&f::REQUESTS, Arc::from(method.name()), requests);

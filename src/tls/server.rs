@@ -45,6 +45,7 @@ pub struct ClientAuth {
 pub struct Acceptor {
     tls: ServerTls,
     in_force: ArcSwap<InForce>,
+    loads: AtomicU64,
     failed_reloads: AtomicU64,
     failed_handshakes: AtomicU64,
 }
@@ -54,6 +55,8 @@ pub struct Acceptor {
 pub struct TlsStatus {
     /// The end of the certificate in force; 0 if it cannot be read.
     pub expires: Timestamp,
+    /// How often the files were taken up, the start included.
+    pub loads: u64,
     /// Changes of the files that could not be used.
     pub failed_reloads: u64,
     /// Clients that did not get a session.
@@ -94,6 +97,7 @@ impl Acceptor {
         Ok(Self {
             tls,
             in_force: ArcSwap::from_pointee(in_force),
+            loads: AtomicU64::new(1),
             failed_reloads: AtomicU64::new(0),
             failed_handshakes: AtomicU64::new(0),
         })
@@ -136,6 +140,7 @@ impl Acceptor {
     pub fn status(&self) -> TlsStatus {
         TlsStatus {
             expires: self.in_force.load().expires,
+            loads: self.loads.load(Ordering::Relaxed),
             failed_reloads: self.failed_reloads.load(Ordering::Relaxed),
             failed_handshakes: self.failed_handshakes.load(Ordering::Relaxed),
         }
@@ -151,6 +156,7 @@ impl Acceptor {
                 let new = InForce::new(built, seen.digest);
                 tracing::info!(expires = %date(new.expires), "TLS files loaded");
                 self.in_force.store(Arc::new(new));
+                self.loads.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
                 self.failed_reloads.fetch_add(1, Ordering::Relaxed);

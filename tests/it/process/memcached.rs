@@ -35,7 +35,7 @@ async fn limits_hold_across_replicas_and_metrics_tell_of_it() {
         }
     }
     let [one, _] = &replicas;
-    assert_eq!(one.metric("ratelimit_memcache_cx_active"), 1.0);
+    assert_eq!(one.metric("ratelimit_memcache_pool_cx_active"), 1.0);
     assert_eq!(one.metric("ratelimit_memcache_increment{code=\"miss\"}"), 3.0);
     assert_eq!(one.metric("ratelimit_memcache_increment{code=\"success\"}"), 3.0);
     assert_eq!(one.metric("ratelimit_memcache_add{code=\"success\"}"), 3.0);
