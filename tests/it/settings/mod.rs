@@ -8,6 +8,7 @@ mod page;
 mod tls;
 mod redis;
 mod values;
+mod variables;
 mod xds;
 
 use tidegate::settings::{SettingErrors, Settings};

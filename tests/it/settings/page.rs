@@ -7,7 +7,7 @@ use std::{env, fs};
 use tidegate::settings::Settings;
 
 /// Every variable that envoyproxy/ratelimit reads.
-const REFERENCE: &str = "
+pub(super) const REFERENCE: &str = "
     HOST PORT DEBUG_HOST DEBUG_PORT GRPC_UDS GRPC_HOST GRPC_PORT GRPC_MAX_CONNECTION_AGE
     GRPC_MAX_CONNECTION_AGE_GRACE GRPC_SERVER_USE_TLS GRPC_SERVER_TLS_CERT GRPC_SERVER_TLS_KEY
     GRPC_CLIENT_TLS_CACERT GRPC_CLIENT_TLS_SAN LOG_LEVEL LOG_FORMAT CONFIG_TYPE
