@@ -21,6 +21,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) async fn watch_store(store: &AnyStore, health: Arc<Health>) {
     let mut changes = match store {
         AnyStore::Redis(redis) => redis.connected(),
+        AnyStore::PerSecond(both) => both.connected(),
         AnyStore::Memory(_) => watch::Sender::new(true).subscribe(),
     };
     loop {

@@ -2,6 +2,7 @@
 
 use crate::health::Facts;
 use crate::store::AnyStore;
+use crate::store::redis::RedisStats;
 use crate::telemetry::{Kind, Page};
 
 /// Adds them to `page`.
@@ -49,19 +50,32 @@ pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
         AnyStore::Memory(memory) => {
             gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
         }
-        AnyStore::Redis(redis) => {
-            let stats = redis.stats();
-            let active = "Connections to Redis that are open.";
-            gauge(page, "ratelimit_redis_pool_cx_active", active, stats.active as f64);
-            page.sample(
-                (
-                    "ratelimit_redis_pool_cx_total",
-                    Kind::Counter,
-                    "Connections to Redis that were opened.",
-                ),
-                &[],
-                stats.opened as f64,
-            );
+        AnyStore::Redis(redis) => connections(redis.stats(), page),
+        AnyStore::PerSecond(both) => {
+            let [main, per_second] = both.stats();
+            let sum = RedisStats {
+                opened: main.opened + per_second.opened,
+                active: main.active + per_second.active,
+                errors: main.errors + per_second.errors,
+            };
+            connections(sum, page);
         }
     }
+}
+
+fn connections(stats: RedisStats, page: &mut Page) {
+    page.sample(
+        ("ratelimit_redis_pool_cx_active", Kind::Gauge, "Connections to Redis that are open."),
+        &[],
+        stats.active as f64,
+    );
+    page.sample(
+        (
+            "ratelimit_redis_pool_cx_total",
+            Kind::Counter,
+            "Connections to Redis that were opened.",
+        ),
+        &[],
+        stats.opened as f64,
+    );
 }

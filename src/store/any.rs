@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memory::MemoryStore;
-use super::redis::RedisStore;
+use super::redis::{PerSecondStore, RedisStore};
 use super::{Counts, Store, StoreError};
 use crate::limiter::Batch;
 
@@ -14,6 +14,8 @@ pub enum AnyStore {
     Memory(Arc<MemoryStore>),
     /// In Redis.
     Redis(RedisStore),
+    /// In Redis, the counters of one second in another one.
+    PerSecond(PerSecondStore),
 }
 
 impl Store for AnyStore {
@@ -21,6 +23,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.apply(batch).await,
             Self::Redis(store) => store.apply(batch).await,
+            Self::PerSecond(store) => store.apply(batch).await,
         }
     }
 
@@ -28,6 +31,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.probe().await,
             Self::Redis(store) => store.probe().await,
+            Self::PerSecond(store) => store.probe().await,
         }
     }
 
@@ -35,6 +39,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.name(),
             Self::Redis(store) => store.name(),
+            Self::PerSecond(store) => store.name(),
         }
     }
 }

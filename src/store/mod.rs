@@ -19,6 +19,7 @@ mod any;
 pub mod memory;
 pub mod redis;
 pub mod secret;
+mod split;
 
 pub use any::AnyStore;
 

@@ -17,6 +17,7 @@ local function read(key, of_several)
   op.kind = kind(take())
   op.action, op.ttl = take(), take()
   op.spends, op.rate = take() == '1', tonumber(take())
+  op.since = op.action == 'undo' and tonumber(take())
   op.kind.read(op)
   return op
 end

@@ -163,6 +163,7 @@ async fn never_admits_more_than_the_limit_at_once(store: Arc<impl Store>) {
                 admitted: false,
                 spent: false,
                 wait: None,
+                at: refused.at,
                 source: Source::Store,
             };
             assert_eq!(refused, none, "{key}");
