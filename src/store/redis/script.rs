@@ -109,7 +109,6 @@ fn write_sum(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
     command.write_arg(b"f");
     match operation.action {
         Action::Spend(hits) => command.write_arg_fmt(hits.min(COUNT_MAX)),
-        // The key names the window, so what is taken back is of that window.
         Action::GiveBack(hits) | Action::Undo { hits, .. } => {
             command.write_arg_fmt(format_args!("-{}", hits.min(COUNT_MAX)));
         }
@@ -119,11 +118,17 @@ fn write_sum(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
 
 fn write_step(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
     let Operation { meter, action, .. } = operation;
+    let since = match (meter.algorithm, action) {
+        // The key names the window, so what is taken back is of that window.
+        (Algorithm::FixedWindow, _) => None,
+        (_, Action::Undo { since, .. }) => Some(since),
+        _ => None,
+    };
     let (word, hits) = match *action {
         Action::Spend(hits) if hits > meter.size().into() => ("never", hits),
         Action::Spend(hits) => ("spend", hits),
         Action::GiveBack(hits) => ("give", hits),
-        Action::Undo { hits, .. } => ("undo", hits),
+        Action::Undo { hits, .. } => (if since.is_some() { "undo" } else { "give" }, hits),
     };
     let mut head = |kind: &str| {
         command.write_arg(kind.as_bytes());
@@ -131,7 +136,7 @@ fn write_step(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
         command.write_arg_fmt(ttl(operation, config));
         command.write_arg_fmt(u8::from(meter.refused == Refused::Spend));
         command.write_arg_fmt(meter.rate);
-        if let Action::Undo { since, .. } = action {
+        if let Some(since) = since {
             command.write_arg_fmt(since.as_micros());
         }
     };

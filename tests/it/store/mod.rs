@@ -5,6 +5,7 @@ mod contract;
 mod memory;
 mod redis;
 mod schedules;
+mod split;
 
 use tidegate::clock::Timestamp;
 use tidegate::limiter::{Action, Batch, Count, Meter, NewOperation, Part, Refused, Window};

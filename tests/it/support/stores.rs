@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
-use tidegate::store::redis::{RedisConfig, RedisStore, ScriptClock, SocketType};
+use tidegate::store::redis::{
+    PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType,
+};
 
+use super::cluster::RedisCluster;
 use super::redis::RedisServer;
 
 /// A memory store of the default size.
@@ -15,12 +18,34 @@ pub(crate) fn memory() -> MemoryStore {
 /// A connected Redis store, patient with a busy machine. It goes by the clock of its
 /// batches, and counters outlive a test that takes its time.
 pub(crate) async fn redis(server: &RedisServer) -> RedisStore {
-    let mut config = RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap();
+    connected(RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap()).await
+}
+
+/// The same, over a cluster.
+pub(crate) async fn cluster(cluster: &RedisCluster) -> RedisStore {
+    connected(cluster.config()).await
+}
+
+/// The same, with a second server for the counters of one second.
+pub(crate) async fn per_second(main: &RedisServer, per_second: &RedisServer) -> PerSecondStore {
+    let config =
+        |server: &RedisServer| RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap();
+    let store = PerSecondStore::connect(patient(config(main)), patient(config(per_second)));
+    store.connected().wait_for(|up| *up).await.unwrap();
+    store
+}
+
+/// A connected store of a test that has time.
+pub(crate) async fn connected(config: RedisConfig) -> RedisStore {
+    let store = RedisStore::connect(patient(config));
+    store.connected().wait_for(|up| *up).await.unwrap();
+    store
+}
+
+fn patient(mut config: RedisConfig) -> RedisConfig {
     config.timeout = Duration::from_secs(20);
     config.dialing.connect_timeout = Duration::from_secs(20);
     config.key_slack_secs = 3600;
     config.clock = ScriptClock::Batch;
-    let store = RedisStore::connect(config);
-    store.connected().wait_for(|up| *up).await.unwrap();
-    store
+    config
 }
