@@ -70,11 +70,7 @@ fn connections(stats: RedisStats, page: &mut Page) {
         stats.active as f64,
     );
     page.sample(
-        (
-            "ratelimit_redis_pool_cx_total",
-            Kind::Counter,
-            "Connections to Redis that were opened.",
-        ),
+        ("ratelimit_redis_pool_cx_total", Kind::Counter, "Connections to Redis that were opened."),
         &[],
         stats.opened as f64,
     );

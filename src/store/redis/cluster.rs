@@ -34,9 +34,11 @@ use crate::limiter::{Batch, Operation};
 use crate::store::split::Shards;
 use crate::store::{Counts, StoreError};
 
-/// How often a call follows its slot.
-const HOPS: usize = 5;
-/// The waits of a call whose slot is nowhere for now; after the last one it is an error.
+/// How often a call follows its slot without a wait: to where it has moved, and further to
+/// where it is moving.
+const HOPS: usize = 2;
+/// The waits of a call whose slot is nowhere for now, or that is sent to and fro; after the
+/// last one it is an error.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(40)];
 /// How long a call that was sent to a node without a connection waits for one, at most.
@@ -107,35 +109,39 @@ impl Cluster {
     async fn follow(&self, slot: u16, call: &Cmd) -> Result<Value, StoreError> {
         let deadline = Instant::now() + self.config.timeout;
         let late = |_| StoreError::Timeout(self.config.timeout);
-        let mut pauses = PAUSES.iter();
+        let mut waits = iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES);
         let mut way = self.way(slot)?;
         let mut reply = self.send(&way, call).await?;
-        for _ in 0..HOPS + PAUSES.len() {
-            let Some(direction) = Direction::read(&reply, &way.owner.address) else { break };
+        while let Some(direction) = Direction::read(&reply, &way.owner.address) {
             if !matches!(direction, Direction::Ask(_)) {
                 self.stale.notify_one();
             }
-            way = match direction {
-                Direction::Moved(address) => Way { owner: self.join(&address)?, asking: false },
-                Direction::Ask(address) => Way { owner: self.join(&address)?, asking: true },
-                Direction::Later(reason) => {
-                    let pause = pauses.next().ok_or(StoreError::Unavailable(reason))?;
-                    tokio::time::timeout_at(deadline, tokio::time::sleep(*pause))
-                        .await
-                        .map_err(late)?;
-                    self.way(slot)?
-                }
+            let wait = match &direction {
+                Direction::Later(_) => waits.find(|wait| !wait.is_zero()),
+                Direction::Moved(_) | Direction::Ask(_) => waits.next(),
             };
-            let arrival = deadline.min(Instant::now() + ARRIVAL);
-            let _ = tokio::time::timeout_at(arrival, way.owner.node.link().up().wait_for(|up| *up))
-                .await;
-            reply =
-                tokio::time::timeout_at(deadline, self.send(&way, call)).await.map_err(late)??;
+            let wait = wait.ok_or_else(|| StoreError::Unavailable(direction.to_string()))?;
+            let again = async {
+                tokio::time::sleep(wait).await;
+                way = self.turn(slot, direction).await?;
+                self.send(&way, call).await
+            };
+            reply = tokio::time::timeout_at(deadline, again).await.map_err(late)??;
         }
-        match Direction::read(&reply, &way.owner.address) {
-            Some(_) => Err(StoreError::Unavailable("the slot moves faster than it is found".into())),
-            None => Ok(reply),
-        }
+        Ok(reply)
+    }
+
+    /// The way to a slot after a node has refused its call.
+    async fn turn(&self, slot: u16, direction: Direction) -> Result<Way, StoreError> {
+        let way = match direction {
+            Direction::Moved(address) => Way { owner: self.join(&address)?, asking: false },
+            Direction::Ask(address) => Way { owner: self.join(&address)?, asking: true },
+            Direction::Later(_) => self.way(slot)?,
+        };
+        // The node may be new to us; without a connection the call fails at once.
+        let mut up = way.owner.node.link().up();
+        let _ = tokio::time::timeout(ARRIVAL, up.wait_for(|up| *up)).await;
+        Ok(way)
     }
 
     async fn send(&self, way: &Way, call: &Cmd) -> Result<Value, StoreError> {

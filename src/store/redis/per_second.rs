@@ -131,6 +131,9 @@ impl Store for PerSecondStore {
 impl fmt::Debug for PerSecondStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pair { main, per_second } = &*self.pair;
-        f.debug_struct("PerSecondStore").field("main", main).field("per_second", per_second).finish()
+        f.debug_struct("PerSecondStore")
+            .field("main", main)
+            .field("per_second", per_second)
+            .finish()
     }
 }

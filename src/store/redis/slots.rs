@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn a_tag_stands_for_its_key() {
-        let check = |key: &str, tag: &str| assert_eq!(slot(key.as_bytes()), crc16(tag.as_bytes()) % SLOTS, "{key}");
+        let check = |key: &str, tag: &str| {
+            assert_eq!(slot(key.as_bytes()), crc16(tag.as_bytes()) % SLOTS, "{key}")
+        };
         check("{user1000}.following", "user1000");
         check("foo{}{bar}", "foo{}{bar}");
         check("foo{{bar}}zap", "{bar");

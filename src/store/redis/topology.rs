@@ -3,6 +3,8 @@
 //!
 //! Pure: replies in, a view or a redirection out.
 
+use std::fmt;
+
 use redis::{Pipeline, ServerErrorKind, Value};
 
 use super::config::Address;
@@ -76,18 +78,22 @@ impl Direction {
             let (host, port) = address.trim().rsplit_once(':')?;
             endpoint(host, port.parse().ok()?, asked)
         };
+        let nowhere = || Self::Later(error.to_string());
         match error.kind()? {
-            ServerErrorKind::Moved => Some(named().map_or_else(
-                || Self::Later(error.to_string()),
-                Self::Moved,
-            )),
-            ServerErrorKind::Ask => {
-                Some(named().map_or_else(|| Self::Later(error.to_string()), Self::Ask))
-            }
-            ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown => {
-                Some(Self::Later(error.to_string()))
-            }
+            ServerErrorKind::Moved => Some(named().map_or_else(nowhere, Self::Moved)),
+            ServerErrorKind::Ask => Some(named().map_or_else(nowhere, Self::Ask)),
+            ServerErrorKind::TryAgain | ServerErrorKind::ClusterDown => Some(nowhere()),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moved(address) => write!(f, "the slot is said to be at {address}"),
+            Self::Ask(address) => write!(f, "the slot is said to be moving to {address}"),
+            Self::Later(reason) => f.write_str(reason),
         }
     }
 }
@@ -192,7 +198,9 @@ mod tests {
 
     #[test]
     fn what_is_no_map_is_refused() {
-        for reply in [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![bulk("x")])] {
+        for reply in
+            [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![bulk("x")])]
+        {
             assert!(View::read(&[reply], &asked()).is_err());
         }
         assert!(View::read(&[], &asked()).is_err());

@@ -53,8 +53,7 @@ impl<'b, T: Copy + PartialEq> Calls<'b, T> {
         let (whole, call) = (self.whole, self.call(shard));
         for (place, new) in set {
             let key = whole.key(&whole.operations()[place]);
-            call.batch
-                .push(NewOperation { set: number, ..new }, |out| out.extend_from_slice(key));
+            call.batch.push(NewOperation { set: number, ..new }, |out| out.extend_from_slice(key));
             call.places.push(place);
         }
     }

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::calls::{Answers, Asked, Calls};
 use crate::limiter::{
-    Action, Batch, Count, NewOperation, Operation, RefusedSets, Refused, is_refused,
+    Action, Batch, Count, NewOperation, Operation, Refused, RefusedSets, is_refused,
 };
 use crate::store::StoreError;
 
@@ -79,7 +79,8 @@ impl<'b> Spanning<'b> {
         let keep = matches!(self.outcome(answers), Outcome::Admitted);
         let asked = |(place, operation): (usize, &Operation)| {
             let Some(Ok(count)) = &answers[place] else { return None };
-            let action = if keep { completing(operation, count) } else { undoing(operation, count) };
+            let action =
+                if keep { completing(operation, count) } else { undoing(operation, count) };
             Some((place, NewOperation { action: action?, ..new(operation) }))
         };
         let asked: SmallVec<[Asked; 8]> = self.placed().filter_map(asked).collect();
@@ -199,10 +200,10 @@ fn new(operation: &Operation) -> NewOperation {
 fn completing(operation: &Operation, count: &Count) -> Option<Action> {
     match operation.action {
         Action::GiveBack(_) | Action::Undo { .. } => Some(operation.action),
-        Action::Spend(_) => (!count.admitted
-            && !count.spent
-            && operation.meter.refused == Refused::Spend)
-            .then_some(operation.action),
+        Action::Spend(_) => {
+            (!count.admitted && !count.spent && operation.meter.refused == Refused::Spend)
+                .then_some(operation.action)
+        }
     }
 }
 

@@ -48,9 +48,8 @@ async fn one_that_is_gone_fails_its_counters_and_the_sets_that_need_it() {
     assert!(store.probe().await.is_err());
     let alone: [&[Entry<'_>]; 3] = [&set, &set[..1], &set[1..]];
     let counts = store.apply(&batch_of_sets(START, &alone)).await;
-    let is_gone = |count: &Result<Count, StoreError>| {
-        matches!(count, Err(StoreError::Unavailable(_)))
-    };
+    let is_gone =
+        |count: &Result<Count, StoreError>| matches!(count, Err(StoreError::Unavailable(_)));
     assert!(counts[..3].iter().all(is_gone), "{counts:?}");
     assert_eq!(counts[3].as_ref().map(|count| count.after), Ok(2), "nothing stays reserved");
     second.restart();

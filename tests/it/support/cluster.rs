@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, Connection, FromRedisValue, Pipeline};
+use redis::{Cmd, Connection, FromRedisValue};
 use tempfile::TempDir;
 use tidegate::store::redis::{Address, RedisConfig, SocketType, Topology};
 
@@ -156,6 +156,23 @@ impl RedisCluster {
         let id = to.id();
         set(to, "NODE", &id);
         set(from, "NODE", &id);
+        // Nodes that have not heard of one move may dispute the next one.
+        let epoch = |node: &ClusterNode| {
+            let info: String = node.command(&["CLUSTER", "INFO"]);
+            let line = info.lines().find(|line| line.starts_with("cluster_current_epoch:"));
+            line.expect("an epoch").to_owned()
+        };
+        let first = slot.parse::<u16>().expect("a slot");
+        let owner = |node: &ClusterNode| {
+            let slots: Vec<(u16, u16, Vec<redis::Value>)> = node.command(&["CLUSTER", "SLOTS"]);
+            let range = slots.into_iter().find(|(from, to, _)| (*from..=*to).contains(&first));
+            range.and_then(|(_, _, primary)| primary.get(1).cloned())
+        };
+        let here = Some(redis::Value::Int(to.port.into()));
+        poll("all have heard of the move", || {
+            let epoch_of_to = epoch(to);
+            self.nodes.iter().all(|node| epoch(node) == epoch_of_to && owner(node) == here)
+        });
     }
 }
 
@@ -238,12 +255,6 @@ impl ClusterNode {
     /// Runs one command on a connection of its own.
     pub(crate) fn raw<T: FromRedisValue>(&self, command: &Cmd) -> redis::RedisResult<T> {
         command.query(&mut self.connection()?)
-    }
-
-    /// Runs many commands on a connection of their own.
-    pub(crate) fn pipeline(&self, commands: &Pipeline) {
-        let mut connection = self.connection().expect("a connection");
-        commands.query::<()>(&mut connection).expect("answers of Redis");
     }
 
     fn connection(&self) -> redis::RedisResult<Connection> {

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
-use tidegate::store::redis::{
-    PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType,
-};
+use tidegate::store::redis::{PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType};
 
 use super::cluster::RedisCluster;
 use super::redis::RedisServer;

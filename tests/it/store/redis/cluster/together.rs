@@ -16,8 +16,11 @@ use crate::support::forward::Forwarder;
 /// A cluster that clients reach through forwarders only.
 async fn behind_forwarders() -> (RedisCluster, [Forwarder; 3]) {
     let ports = [free_port(), free_port(), free_port()];
-    let forwarders =
-        [Forwarder::to(ports[0]).await, Forwarder::to(ports[1]).await, Forwarder::to(ports[2]).await];
+    let forwarders = [
+        Forwarder::to(ports[0]).await,
+        Forwarder::to(ports[1]).await,
+        Forwarder::to(ports[2]).await,
+    ];
     let announced = forwarders.each_ref().map(Forwarder::port);
     (RedisCluster::announced(ports, announced), forwarders)
 }
