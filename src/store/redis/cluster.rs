@@ -9,7 +9,8 @@
 //! executed and is answered with an error, never repeated. While slots move, a call on
 //! several counters of which only some have moved is tried again for a moment and then
 //! refused. After the death of a primary its slots are refused until the cluster has
-//! promoted a replica.
+//! promoted a replica; hits that the primary had not replicated by then are forgotten, as
+//! by any Redis with replicas.
 
 mod learn;
 mod nodes;

@@ -28,7 +28,7 @@ pub(crate) struct ClusterNode {
 impl RedisCluster {
     /// Three primaries that serve their slots even when others are gone.
     pub(crate) fn start() -> Self {
-        Self::of((0..3).map(|_| ClusterNode::start(&[])).collect())
+        Self::with(&[])
     }
 
     /// Three primaries that clients reach at other ports, such as those of forwarders.
@@ -38,6 +38,12 @@ impl RedisCluster {
             ClusterNode::at(port, &announce).unwrap_or_else(|log| panic!("{log}"))
         };
         Self::of(ports.into_iter().zip(announced).map(node).collect())
+    }
+
+    /// Three primaries with more settings.
+    pub(crate) fn with(settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self::of((0..3).map(|_| ClusterNode::start(&settings)).collect())
     }
 
     /// Joins three nodes.
@@ -237,6 +243,25 @@ impl ClusterNode {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill redis-server");
         self.child.wait().expect("the end of redis-server");
+    }
+
+    /// Stops the node's clock: it takes connections and bytes but answers nothing.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+        let status = format!("/proc/{}/stat", self.child.id());
+        let stopped = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains(") T "));
+        poll("the node stops", stopped);
+    }
+
+    /// Ends a pause; what arrived meanwhile is executed.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status().expect("run kill");
+        assert!(status.success(), "kill {signal} {pid}: {status}");
     }
 
     /// Whether it is a primary.

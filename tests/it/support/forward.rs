@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,7 +20,6 @@ struct State {
     to: AtomicU16,
     calls: AtomicU64,
     open: watch::Sender<bool>,
-    delay: watch::Sender<Duration>,
 }
 
 impl Forwarder {
@@ -33,7 +31,6 @@ impl Forwarder {
             to: AtomicU16::new(port),
             calls: AtomicU64::new(0),
             open: watch::Sender::new(true),
-            delay: watch::Sender::new(Duration::ZERO),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self { port: at, state, _task: AbortOnDropHandle::new(task) }
@@ -52,11 +49,6 @@ impl Forwarder {
     /// Holds replies back, or lets them through.
     pub(crate) fn let_replies_through(&self, open: bool) {
         self.state.open.send_replace(open);
-    }
-
-    /// Holds each reply back for that long.
-    pub(crate) fn delay(&self, delay: Duration) {
-        self.state.delay.send_replace(delay);
     }
 
     /// How many calls of scripts were sent through.
@@ -102,8 +94,6 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State
 async fn replies(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State) {
     let mut buffer = [0; 65536];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let delay = *state.delay.borrow();
-        tokio::time::sleep(delay).await;
         if state.open.subscribe().wait_for(|open| *open).await.is_err()
             || to.write_all(&buffer[..read]).await.is_err()
         {

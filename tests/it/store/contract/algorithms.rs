@@ -154,10 +154,12 @@ async fn gives_back(store: Arc<impl Store>) {
     assert_eq!(count(&*store, later, sliding, GiveBack(4)).await.after, 0);
 }
 
+/// Seconds until others spend four, until the undo, and what is held then.
+type Undone = (u64, u64, u64);
+
 async fn an_undo_takes_nothing_of_others(store: Arc<impl Store>) {
     let [fixed, sliding, bucket] = five_in_ten();
-    // Seconds until others spend four, until the undo, and what is held then.
-    let tables: [(Meter, &[(u64, u64, u64)]); 3] = [
+    let tables: [(Meter, &[Undone]); 3] = [
         (fixed, &[(0, 0, 4), (0, 9, 4)]),
         // In the next window the older hits go, in the one after nothing is left of them.
         (sliding, &[(0, 0, 4), (0, 9, 4), (10, 10, 4), (10, 12, 4), (20, 20, 4)]),

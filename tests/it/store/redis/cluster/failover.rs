@@ -30,6 +30,14 @@ async fn until_answered(store: &RedisStore, names: &[String], least: &mut [u64])
     }
 }
 
+/// Waits until all that was counted is with the replica, or it could not count on from there.
+fn replicated(cluster: &RedisCluster) {
+    poll("the replica has it all", || {
+        let size = |node: usize| cluster.nodes[node].command::<u64>(&["DBSIZE"]);
+        size(0) == size(3)
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_takes_over_is_found_and_counts_on() {
     let mut cluster = RedisCluster::start();
@@ -38,17 +46,42 @@ async fn a_replica_that_takes_over_is_found_and_counts_on() {
     let (names, mut held) = (keys(12), vec![0; 12]);
     until_answered(&store, &names, &mut held).await;
     assert_eq!(held, [1; 12]);
-    // All that was counted is with the replica, or it could not count on from there.
-    poll("the replica has it all", || {
-        let size = |node: usize| cluster.nodes[node].command::<u64>(&["DBSIZE"]);
-        size(0) == size(3)
-    });
+    replicated(&cluster);
     cluster.nodes[0].kill();
     becomes(&store, false).await;
     until_answered(&store, &names, &mut held).await;
     becomes(&store, true).await;
     assert_eq!(store.probe().await, Ok(()));
     until_answered(&store, &names, &mut held).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_falls_silent_is_left_for_its_replica() {
+    let mut cluster = RedisCluster::start();
+    cluster.add_replica(0);
+    let store = impatient(cluster.config()).await;
+    let (names, mut held) = (keys(12), vec![0; 12]);
+    until_answered(&store, &names, &mut held).await;
+    replicated(&cluster);
+    cluster.nodes[0].pause();
+    let start = Instant::now();
+    let lines: Vec<_> = names.iter().map(|name| (&**name, 3600, Spend(1))).collect();
+    let mut attempts = 1;
+    loop {
+        attempts += 1;
+        let counts = apply(&store, 60, &lines).await;
+        // What timed out may have been counted, once.
+        assert!(counts.iter().flatten().all(|after| (2..=attempts).contains(after)), "{counts:?}");
+        if counts.iter().all(Result::is_ok) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(40), "{counts:?}");
+    }
+    assert!(cluster.nodes[3].is_primary());
+    cluster.nodes[0].resume();
+    poll("the old primary follows the new one", || !cluster.nodes[0].is_primary());
+    let counts = apply(&store, 60, &lines).await;
+    assert!(counts.iter().all(Result::is_ok), "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
