@@ -4,6 +4,7 @@ mod core;
 mod probe;
 mod run;
 mod series;
+mod sockets;
 
 pub use core::Core;
 pub use run::{Listeners, Signals, open, run};

@@ -1,7 +1,7 @@
 //! Tidegate decides whether a request may pass.
 //!
 //! It answers Envoy's `envoy.service.ratelimit.v3` from YAML rules, counts in
-//! Redis or in memory, and reloads its rules while running. *Settings* configure
+//! Redis, memcached or memory, and reloads its rules while running. *Settings* configure
 //! the process, *rules* configure limits.
 //!
 //! # One request
@@ -38,7 +38,7 @@
 //! | [`telemetry`] | memory only | metrics, declared once each; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
 //! | [`tls`] | I/O | certificates, keys and trust read from files, for clients and servers |
-//! | [`store`] | I/O | the trait and its promises; memory, Redis |
+//! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached |
 //! | [`service`] | one await | the orchestration |
 //! | [`sources`] | I/O | where rules come from: files, watched |
 //! | [`wire`] | pure | generated types to ours and back, JSON, the one error table |

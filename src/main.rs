@@ -1,9 +1,11 @@
-//! The command line: serve, check rule files, ask a server.
+//! The command line: serve, check rule files, ask a server; or what another name asks for.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli {
     pub(crate) mod check;
+    pub(crate) mod compat;
+    pub(crate) mod dial;
     pub(crate) mod help;
     pub(crate) mod hit;
     pub(crate) mod serve;
@@ -13,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use cli::compat::Companion;
 use cli::{check, help, hit, serve};
 
 #[global_allocator]
@@ -38,19 +41,27 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let result = match Companion::named(&program) {
+        Some(companion) => companion.run(std::env::args_os()),
+        None => run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("tidegate: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let command = Arguments::command().after_help(help::settings());
     let arguments = command.try_get_matches().and_then(|m| Arguments::from_arg_matches(&m));
     let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let result = match arguments.command {
+    match arguments.command {
         None => serve::run(),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Hit(hit)) => hit::run(hit),
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("tidegate: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }

@@ -32,6 +32,7 @@ impl<S: Store> Core<S> {
         let reloader = Reloader {
             rules: Arc::clone(&rules),
             options: Options { merge_domains: settings.rules.merge_domains },
+            abilities: store.abilities(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             clock: clock.clone(),

@@ -19,11 +19,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Probes `store` for ever. A connection that comes or goes is a reason to look at once.
 pub(super) async fn watch_store(store: &AnyStore, health: Arc<Health>) {
-    let mut changes = match store {
-        AnyStore::Redis(redis) => redis.connected(),
-        AnyStore::PerSecond(both) => both.connected(),
-        AnyStore::Memory(_) => watch::Sender::new(true).subscribe(),
-    };
+    let mut changes = Changes::of(store);
     loop {
         let started = Instant::now();
         let probe = store.probe().await;
@@ -36,7 +32,37 @@ pub(super) async fn watch_store(store: &AnyStore, health: Arc<Health>) {
         });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            Ok(()) = changes.changed() => {}
+            () = changes.next() => {}
+        }
+    }
+}
+
+/// Connections that come and go.
+enum Changes {
+    None,
+    OfOne(watch::Receiver<bool>),
+    OfSeveral(watch::Receiver<usize>),
+}
+
+impl Changes {
+    fn of(store: &AnyStore) -> Self {
+        match store {
+            AnyStore::Memory(_) => Self::None,
+            AnyStore::Redis(redis) => Self::OfOne(redis.connected()),
+            AnyStore::PerSecond(both) => Self::OfOne(both.connected()),
+            AnyStore::Memcached(memcached) => Self::OfSeveral(memcached.connected()),
+        }
+    }
+
+    /// Waits for the next change; for ever where there is none.
+    async fn next(&mut self) {
+        let changed = match self {
+            Self::None => return std::future::pending().await,
+            Self::OfOne(connected) => connected.changed().await,
+            Self::OfSeveral(connected) => connected.changed().await,
+        };
+        if changed.is_err() {
+            std::future::pending().await
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::sockets::Sockets;
 use super::{Core, probe, series};
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
@@ -16,9 +17,11 @@ use crate::server::{
 };
 use crate::settings::{self, Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
+use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
-use crate::store::{AnyStore, Store as _};
+use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
+use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
@@ -39,6 +42,8 @@ pub struct Listeners {
     pub debug: Listener,
     /// `/metrics` by another port, for deployments made for it.
     pub prometheus: Option<Listener>,
+    /// Shakes hands with connections of the gRPC protocol.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 /// What reaches a running service from outside.
@@ -54,9 +59,18 @@ pub struct Signals {
 ///
 /// # Errors
 ///
-/// An endpoint is taken or cannot be resolved.
+/// An endpoint is taken or cannot be resolved, or there is no TLS where there shall be.
 pub async fn open(settings: &Settings) -> anyhow::Result<Listeners> {
+    // A listener that cannot serve TLS must not come up.
+    let tls = match settings.grpc.tls.clone() {
+        Some(tls) => {
+            let opened = Acceptor::open(tls).await;
+            Some(Arc::new(opened.context("cannot serve TLS on the gRPC listener")?))
+        }
+        None => None,
+    };
     Ok(Listeners {
+        tls,
         grpc: listener("gRPC", settings.grpc.listen.clone()).await?,
         http: listener("HTTP", Endpoint::Tcp(settings.http.clone())).await?,
         debug: listener("debug", Endpoint::Tcp(settings.debug.clone())).await?,
@@ -81,11 +95,15 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let store = store(&settings);
+    let refusals = settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, None));
+    let store = RefusalCache::new(store(&settings), refusals);
     let core = Core::new(&settings, store, clock.clone());
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
     keep_store(&core, clock, &mut tasks);
+    if let Some(tls) = &listeners.tls {
+        tasks.spawn(Arc::clone(tls).watch());
+    }
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -108,19 +126,29 @@ fn store(settings: &Settings) -> AnyStore {
         settings::Store::Redis(config) => {
             tracing::info!(address = config.describe(), "counting in Redis");
             let mut config = config.clone();
-            config.key_slack_secs = match settings.limiter.keys.format {
-                KeyFormat::Tidegate => CLOCK_SLACK_SECS,
-                KeyFormat::Envoyproxy => 0,
-            };
+            config.key_slack_secs = key_slack_secs(settings);
             AnyStore::Redis(RedisStore::connect(config))
         }
+        settings::Store::Memcached(config) => {
+            tracing::info!(servers = config.describe(), "counting in memcached");
+            let mut config = config.clone();
+            config.key_slack_secs = key_slack_secs(settings);
+            AnyStore::Memcached(MemcachedStore::connect(config))
+        }
+    }
+}
+
+fn key_slack_secs(settings: &Settings) -> u64 {
+    match settings.limiter.keys.format {
+        KeyFormat::Tidegate => CLOCK_SLACK_SECS,
+        KeyFormat::Envoyproxy => 0,
     }
 }
 
 /// Loads the rules for the first time and watches them from then on.
 async fn load(
     settings: &Settings,
-    core: &Core<AnyStore>,
+    core: &Core<RefusalCache<AnyStore>>,
     signals: &Signals,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -166,17 +194,17 @@ fn example() -> FileSet {
     FileSet { files: vec![file], warnings: Vec::new() }
 }
 
-fn keep_store(core: &Core<AnyStore>, clock: Clock, tasks: &mut JoinSet<()>) {
+fn keep_store(core: &Core<RefusalCache<AnyStore>>, clock: Clock, tasks: &mut JoinSet<()>) {
     let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-    if let AnyStore::Memory(memory) = &front.service.store {
+    if let AnyStore::Memory(memory) = &front.service.store.store {
         tasks.spawn(probe::sweep(Arc::clone(memory), clock));
     }
-    tasks.spawn(async move { probe::watch_store(&front.service.store, health).await });
+    tasks.spawn(async move { probe::watch_store(&front.service.store.store, health).await });
 }
 
 fn serve(
     settings: &Settings,
-    core: &Core<AnyStore>,
+    core: &Core<RefusalCache<AnyStore>>,
     listeners: Listeners,
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
@@ -184,12 +212,13 @@ fn serve(
         grpc = listeners.grpc.address(),
         http = listeners.http.address(),
         debug = listeners.debug.address(),
+        metrics = listeners.prometheus.as_ref().map(Listener::address),
         store = core.front.service.store.name(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
     let bounds = &settings.bounds;
-    let max_connections = bounds.max_connections;
+    let sockets = Sockets::new(bounds.max_connections, listeners.tls);
     let mut servers = JoinSet::new();
     let health = HealthApi {
         health: Arc::clone(&core.health),
@@ -198,7 +227,8 @@ fn serve(
     };
     let options = GrpcOptions {
         max_message_bytes: bounds.max_message_bytes,
-        max_connections,
+        places: sockets.grpc.clone(),
+        tls: sockets.tls.clone(),
         max_connection_age: settings.grpc.max_connection_age,
         max_connection_age_grace: settings.grpc.max_connection_age_grace,
         reflection: settings.grpc.reflection,
@@ -211,20 +241,24 @@ fn serve(
         json: Json::new()?,
         collect: {
             let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-            Arc::new(move |page| series::collect(&health.facts(), &front.service.store, page))
+            let sockets = sockets.clone();
+            Arc::new(move |page| {
+                series::collect(&health.facts(), &front.service.store.store, page);
+                sockets.collect(page);
+            })
         },
     };
     let mut http = vec![
-        (listeners.http, http_router(state.clone(), bounds.max_message_bytes)),
-        (listeners.debug, debug_router(Arc::clone(&core.front.service.rules))),
+        (listeners.http, http_router(state.clone(), bounds.max_message_bytes), sockets.http),
+        (listeners.debug, debug_router(state.clone()), sockets.debug),
     ];
     if let (Some(listener), Some(prometheus)) = (listeners.prometheus, &settings.prometheus) {
-        http.push((listener, metrics_router(state, &prometheus.path)));
+        http.push((listener, metrics_router(state, &prometheus.path), sockets.metrics));
     }
-    for (listener, router) in http {
+    for (listener, router, places) in http {
         let stop = stop.clone();
         servers.spawn(async move {
-            serve_http(listener, router, max_connections, stop).await;
+            serve_http(listener, router, places, stop).await;
             Ok(())
         });
     }
@@ -235,7 +269,7 @@ fn serve(
 /// way.
 async fn drain(
     settings: &Settings,
-    core: &Core<AnyStore>,
+    core: &Core<RefusalCache<AnyStore>>,
     shutdown: &Shutdown,
     mut servers: JoinSet<anyhow::Result<()>>,
 ) {

@@ -2,6 +2,7 @@
 
 use crate::health::Facts;
 use crate::store::AnyStore;
+use crate::store::memcached::MemcachedStats;
 use crate::store::redis::RedisStats;
 use crate::telemetry::{Kind, Page};
 
@@ -60,6 +61,34 @@ pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
             };
             connections(sum, page);
         }
+        AnyStore::Memcached(memcached) => of_memcached(&memcached.stats(), page),
+    }
+}
+
+fn of_memcached(stats: &MemcachedStats, page: &mut Page) {
+    let counter = |page: &mut Page, name, help, labels: &[(&'static str, &str)], value: u64| {
+        page.sample((name, Kind::Counter, help), labels, value as f64);
+    };
+    let active = "Connections to memcached that are open.";
+    let family = ("ratelimit_memcache_cx_active", Kind::Gauge, active);
+    page.sample(family, &[], stats.active as f64);
+    let opened = "Connections to memcached that were opened.";
+    counter(page, "ratelimit_memcache_cx_total", opened, &[], stats.opened);
+    let requested = "Counters asked for.";
+    counter(page, "ratelimit_memcache_keys_requested", requested, &[], stats.keys_requested());
+    counter(page, "ratelimit_memcache_keys_found", "Those there were.", &[], stats.keys_found());
+    let (increments, adds) = (stats.increments, stats.adds);
+    let name = "ratelimit_memcache_increment";
+    for (code, value) in
+        [("success", increments.success), ("miss", increments.miss), ("error", increments.error)]
+    {
+        counter(page, name, "Increments by what came of them.", &[("code", code)], value);
+    }
+    let name = "ratelimit_memcache_add";
+    for (code, value) in
+        [("success", adds.success), ("not_stored", adds.not_stored), ("error", adds.error)]
+    {
+        counter(page, name, "Counters begun, by what came of it.", &[("code", code)], value);
     }
 }
 

@@ -26,8 +26,12 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<ExitCode> {
     for path in &check.paths {
         files.extend(read(path)?);
     }
-    let options = Options { merge_domains: check.merge_domains };
-    match rules::load(&files, options) {
+    Ok(judge(&files, Options { merge_domains: check.merge_domains }))
+}
+
+/// Prints every error and warning about `files`, which are one set.
+pub(crate) fn judge(files: &[SourceFile], options: Options) -> ExitCode {
+    match rules::load(files, options) {
         Ok(loaded) => {
             warn(&loaded.warnings);
             let ruleset = loaded.ruleset;
@@ -37,7 +41,7 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<ExitCode> {
                 count(ruleset.domain_count(), "domain"),
                 count(ruleset.rules().len(), "limit")
             );
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
         Err(Rejected { errors, warnings }) => {
             warn(&warnings);
@@ -45,7 +49,7 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<ExitCode> {
                 eprintln!("error: {error}");
             }
             eprintln!("bad: {} in {}", count(errors.len(), "error"), count(files.len(), "file"));
-            Ok(ExitCode::FAILURE)
+            ExitCode::FAILURE
         }
     }
 }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use tidegate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
@@ -14,7 +13,8 @@ use tidegate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::{
 use tidegate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use tonic::Status;
-use tonic::transport::Endpoint;
+
+use super::dial::Dial;
 
 /// The question.
 #[derive(Args, Debug)]
@@ -22,27 +22,23 @@ pub(crate) struct Hit {
     /// Descriptors, each `key=value,key=value`; a comma or backslash in a value is written
     /// with a backslash before it.
     #[arg(required = true, value_name = "KEY=VALUE,..")]
-    descriptors: Vec<Descriptor>,
+    pub(crate) descriptors: Vec<Descriptor>,
     /// The domain of the rules.
     #[arg(long)]
-    domain: String,
+    pub(crate) domain: String,
     /// Hits of each descriptor; 0 looks without counting.
     #[arg(long, default_value_t = 1)]
-    hits: u64,
+    pub(crate) hits: u64,
     /// Gives the hits back instead of spending them.
     #[arg(long)]
-    give_back: bool,
-    /// The server's gRPC address.
-    #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
-    server: String,
-    /// How many seconds to wait for the answer.
-    #[arg(long, default_value_t = 5)]
-    timeout: u64,
+    pub(crate) give_back: bool,
+    #[command(flatten)]
+    pub(crate) dial: Dial,
 }
 
 /// A descriptor as written on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Descriptor(Vec<(String, String)>);
+pub(crate) struct Descriptor(Vec<(String, String)>);
 
 impl FromStr for Descriptor {
     type Err = String;
@@ -85,21 +81,9 @@ pub(crate) fn run(hit: Hit) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(hit: &Hit) -> anyhow::Result<RateLimitResponse> {
-    let timeout = Duration::from_secs(hit.timeout);
-    let address = match hit.server.contains("://") {
-        true => hit.server.clone(),
-        false => format!("http://{}", hit.server),
-    };
-    let endpoint = Endpoint::from_shared(address)
-        .with_context(|| format!("{:?} is not an address", hit.server))?
-        .connect_timeout(timeout)
-        .timeout(timeout);
-    let channel = endpoint
-        .connect()
-        .await
-        .with_context(|| format!("cannot reach a server at {}", hit.server))?;
+    let channel = hit.dial.connect().await?;
     let answer = RateLimitServiceClient::new(channel).should_rate_limit(request(hit)).await;
-    Ok(answer.map_err(|status| no_decision(&status, &hit.server))?.into_inner())
+    Ok(answer.map_err(|status| no_decision(&status, &hit.dial.server))?.into_inner())
 }
 
 /// What the server said; or that the connection to it broke, which has a cause of its own.

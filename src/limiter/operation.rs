@@ -31,7 +31,7 @@ pub enum RefusedSets {
     #[default]
     SpendNothing,
     /// Hits that do not fit are spent as their meters say, all others are not: they only
-    /// look. It is refused when the hits of any operation alone would not fit. This is
+    /// look. (What is given back is given back.) It is refused when the hits of any operation alone would not fit. This is
     /// envoyproxy's `STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT`.
     SpendWhatIsOver,
 }

@@ -165,6 +165,13 @@ impl Ruleset {
         self.domains.get(name)
     }
 
+    /// All domains and their names, by name.
+    pub fn domains(&self) -> impl Iterator<Item = (&str, &Domain)> {
+        let mut domains: Vec<_> = self.domains.iter().map(|(name, d)| (&**name, d)).collect();
+        domains.sort_unstable_by_key(|(name, _)| *name);
+        domains.into_iter()
+    }
+
     /// How many domains there are.
     pub fn domain_count(&self) -> usize {
         self.domains.len()

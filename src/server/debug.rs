@@ -1,22 +1,48 @@
-//! The debug listener: what rules are in force.
+//! The debug listener: what rules are in force, and how the process is.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::State;
+use axum::routing::{any, get};
+use http::StatusCode;
 
+use super::{HttpState, stats};
 use crate::rules::{Algorithm, Limit, Rule};
 use crate::service::Rules;
+use crate::store::Store;
 
-/// The routes, each with what it is for.
-const INDEX: &str = "/: this list\n/rlconfig: the limits in force, a line each\n";
+/// The routes, each with what it is for, sorted.
+const INDEX: &str = "\
+/: this list
+/debug/pprof/: not built in; says what to use instead
+/rlconfig: the limits in force, a line each
+/stats: the process and its counters, a line each
+";
+
+/// What stands where Go programs have their profiles.
+const NO_PPROF: &str = "\
+Profiles in the format of Go are not built in. To profile the running process use
+`perf record -g -p PID` or `samply record -p PID`, best with a build that has
+RUSTFLAGS=\"-C force-frame-pointers=yes\". Counters and durations are at /metrics of the HTTP
+listener, the state of the process is at /stats.
+";
 
 /// The routes of the debug listener.
-pub fn router(rules: Arc<Rules>) -> Router {
+pub fn router<S: Store>(state: HttpState<S>) -> Router {
+    let no_pprof = || any(|| async { (StatusCode::NOT_FOUND, NO_PPROF) });
     Router::new()
         .route("/", get(|| async { INDEX }))
-        .route("/rlconfig", get(|| async move { limits(&rules) }))
+        .route("/rlconfig", get(rlconfig))
+        .route("/stats", get(async |State(state): State<HttpState<S>>| stats::page(&state)))
+        .route("/debug/pprof", no_pprof())
+        .route("/debug/pprof/", no_pprof())
+        .route("/debug/pprof/{*profile}", no_pprof())
+        .with_state(state)
+}
+
+async fn rlconfig<S: Store>(State(state): State<HttpState<S>>) -> String {
+    limits(&state.front.service.rules)
 }
 
 /// One line per limit, sorted by path; nothing before rules are loaded.

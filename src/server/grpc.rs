@@ -11,22 +11,25 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
-use super::accept::connections;
+use super::accept::{Terms, connections};
 use super::rate_limit::RateLimit;
-use super::{Front, HealthApi, Listener};
+use super::{Front, HealthApi, Listener, Places};
 use crate::store::Store;
+use crate::tls::Acceptor;
 use crate::wire::pb;
 use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
 use crate::wire::pb::grpc::health::v1::health_server::HealthServer;
 use crate::wire::pb::tidegate::health::v1::health_service_server::HealthServiceServer;
 
 /// How the gRPC listener treats its clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct GrpcOptions {
     /// The largest message, before and after decompression.
     pub max_message_bytes: usize,
     /// Connections open at a time.
-    pub max_connections: usize,
+    pub places: Places,
+    /// Shakes hands with connections; `None`: they are plain.
+    pub tls: Option<Arc<Acceptor>>,
     /// A connection is told to go at this age; `None`: never.
     pub max_connection_age: Option<Duration>,
     /// And cut this long after; `None`: never.
@@ -65,14 +68,20 @@ pub async fn serve<S: Store>(
     options: GrpcOptions,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let incoming = connections(listener, options.max_connections, stop.clone());
+    let max_age = options.max_connection_age.map(jittered);
+    let terms = Terms {
+        places: options.places.clone(),
+        tls: options.tls.clone(),
+        // Left to the transport, the grace would stand in for being told to go.
+        max_age: max_age.zip(options.max_connection_age_grace).map(|(age, grace)| age + grace),
+    };
+    // It ends a little after the stop, when the listener is closed and what waited there has
+    // been served; only then are the connections told to go.
+    let incoming = connections(listener, terms, stop);
     let routes = routes(front, health, &options)?;
     let mut server = Server::builder();
-    if let Some(age) = options.max_connection_age {
-        server = server.max_connection_age(jittered(age));
-    }
-    if let Some(grace) = options.max_connection_age_grace {
-        server = server.max_connection_age_grace(grace);
+    if let Some(age) = max_age {
+        server = server.max_connection_age(age);
     }
     server
         .max_concurrent_streams(MAX_STREAMS)
@@ -81,7 +90,7 @@ pub async fn serve<S: Store>(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(MapResponseLayer::new(unreadable_is_invalid(options.max_message_bytes)))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, std::future::pending())
         .await?;
     Ok(())
 }

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::accept::connections;
-use super::{Front, Listener};
+use super::accept::{Terms, connections};
+use super::{Front, Listener, Places};
 use crate::health::Health;
 use crate::store::Store;
 use crate::telemetry::Page;
@@ -39,6 +39,16 @@ pub struct HttpState<S> {
     pub json: Json,
     /// Adds the series that are not the front's own to the metrics page.
     pub collect: Arc<dyn Fn(&mut Page) + Send + Sync>,
+}
+
+impl<S: Store> HttpState<S> {
+    /// Every series as it is now.
+    pub(super) fn page(&self) -> Page {
+        let mut page = Page::default();
+        self.front.service.metrics.render(&mut page);
+        (self.collect)(&mut page);
+        page
+    }
 }
 
 impl<S> Clone for HttpState<S> {
@@ -60,6 +70,8 @@ impl<S> fmt::Debug for HttpState<S> {
 
 /// A client has this long to send its request, headers and body each, and we to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that the head of a request may hold.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The routes of the HTTP listener.
 pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
@@ -69,29 +81,27 @@ pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .layer(RequestBodyLimitLayer::new(max_body_bytes))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE))
         .with_state(state)
 }
 
-/// The metrics page alone, at `path`.
+/// The metrics page alone, at `path`; elsewhere it is said where it is.
 pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
-    Router::new().route(path, get(metrics)).with_state(state)
+    let elsewhere = (StatusCode::NOT_FOUND, format!("metrics are at {path}\n"));
+    Router::new().route(path, get(metrics)).fallback(|| async move { elsewhere }).with_state(state)
 }
 
 /// Serves `router` until `stop`, then resolves when the last connection has gone.
-pub async fn serve(
-    listener: Listener,
-    router: Router,
-    max_connections: usize,
-    stop: CancellationToken,
-) {
-    let mut incoming = connections(listener, max_connections, stop);
+pub async fn serve(listener: Listener, router: Router, places: Places, stop: CancellationToken) {
+    let router =
+        router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE));
+    let mut incoming = connections(listener, Terms { places, tls: None, max_age: None }, stop);
     let graceful = GracefulShutdown::new();
     while let Some(Ok(connection)) = incoming.next().await {
         let service = TowerToHyperService::new(router.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(connection), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
@@ -164,9 +174,40 @@ async fn health<S: Store>(State(state): State<HttpState<S>>) -> Response {
 }
 
 async fn metrics<S: Store>(State(state): State<HttpState<S>>) -> Response {
-    let mut page = Page::default();
-    state.front.service.metrics.render(&mut page);
-    (state.collect)(&mut page);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], page.render()).into_response()
+    ([(header::CONTENT_TYPE, kind)], state.page().render()).into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::server::{Address, Endpoint};
+
+    async fn answer_to(sent: &str) -> String {
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let mut stream = TcpStream::connect(listener.address()).await.unwrap();
+        let router = Router::new().route("/", any(async |body: Bytes| body));
+        tokio::spawn(serve(listener, router, Places::new(1), CancellationToken::new()));
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_is_given_up() {
+        let check = async |sent, expected| {
+            let answer = answer_to(sent).await;
+            assert!(answer.starts_with(expected), "{sent:?}: {answer:?}");
+        };
+        check("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf", "HTTP/1.1 408").await;
+        check("GET / HTTP/1.1\r\nhost:", "").await;
+        check("", "").await;
+        check("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200").await; // and idle after it
+    }
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UnixListener, lookup_host};
+use tokio::net::{TcpListener, UnixListener, UnixStream, lookup_host};
 
 /// A TCP address, not yet resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +51,9 @@ impl fmt::Display for Endpoint {
 pub enum Listener {
     /// On TCP.
     Tcp(TcpListener),
-    /// On a unix socket, removed when the listener is dropped.
-    Unix(UnixListener, SocketFile),
+    /// On a unix socket, whose file is removed when the listener is dropped: first, so that
+    /// whoever finds it gone can put a file of its own there.
+    Unix(SocketFile, UnixListener),
 }
 
 /// The file of a unix socket.
@@ -65,12 +67,12 @@ impl Drop for SocketFile {
 }
 
 /// How many connections wait for `accept`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 impl Listener {
     /// Opens `endpoint`. A TCP port may be shared with another process that also opened
     /// it so (SO_REUSEPORT), as two versions do during a restart. A socket file that
-    /// nobody listens on is replaced.
+    /// nobody listens on is replaced; its mode follows the umask.
     ///
     /// # Errors
     ///
@@ -99,10 +101,13 @@ impl Listener {
     }
 
     async fn open_unix(path: &Path) -> io::Result<Self> {
-        if tokio::net::UnixStream::connect(path).await.is_err_and(is_refused) {
+        // Connecting to a plain file is refused, too, and nobody's file is ours to remove.
+        let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+        if is_socket && UnixStream::connect(path).await.is_err_and(is_refused) {
             std::fs::remove_file(path)?;
         }
-        Ok(Self::Unix(UnixListener::bind(path)?, SocketFile(path.to_owned())))
+        let listener = UnixListener::bind(path)?;
+        Ok(Self::Unix(SocketFile(path.to_owned()), listener))
     }
 
     /// The address in words, such as `127.0.0.1:8081`.
@@ -112,7 +117,7 @@ impl Listener {
                 Ok(address) => address.to_string(),
                 Err(error) => format!("an unknown address ({error})"),
             },
-            Self::Unix(_, file) => file.0.display().to_string(),
+            Self::Unix(file, _) => file.0.display().to_string(),
         }
     }
 }

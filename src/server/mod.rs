@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod connection;
 mod debug;
 mod drain;
 mod grpc;
@@ -9,7 +10,9 @@ mod health;
 mod http;
 mod listen;
 mod rate_limit;
+mod stats;
 
+pub use accept::Places;
 pub use answer::Front;
 pub use debug::router as debug_router;
 pub use drain::{Activity, Shutdown};

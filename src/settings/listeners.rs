@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::value::{Host, Route};
-use super::{Grpc, Prometheus};
+use super::{Grpc, Prometheus, tls};
 use crate::server::{Address, Endpoint, Reflection};
 
 /// The listeners.
@@ -51,7 +51,8 @@ fn grpc(r: &mut Reader<'_>) -> Grpc {
     let uds = r.read(
         "GRPC_UDS",
         String::new(),
-        "Path of a unix socket to listen on instead of host and port.",
+        "Path of a unix socket to listen on instead of host and port. A file that is left there \
+         by a process that has ended is replaced; envoyproxy/ratelimit does not start then.",
     );
     let age = r.read(
         "GRPC_MAX_CONNECTION_AGE",
@@ -72,6 +73,7 @@ fn grpc(r: &mut Reader<'_>) -> Grpc {
             Reflection::Off,
             "Whether the gRPC listener describes its services to clients.",
         ),
+        tls: tls::read(r),
     }
 }
 

@@ -7,10 +7,12 @@
 
 pub mod duration;
 mod listeners;
+mod memcached;
 mod names;
 mod reader;
 mod store;
 mod table;
+mod tls;
 mod unsupported;
 mod value;
 
@@ -22,8 +24,10 @@ use crate::health::RulesNeeded;
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
 use crate::sources::files;
+use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::logs;
+use crate::tls::ServerTls;
 use crate::wire::{self, Layout};
 
 /// Everything that configures the process.
@@ -45,6 +49,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Where counters live.
     pub store: Store,
+    /// How many bytes of refusals are remembered, if any are.
+    pub refusal_cache_bytes: Option<usize>,
     /// How requests are decided.
     pub limiter: Policy,
     /// What answers hold beside their verdicts.
@@ -68,6 +74,8 @@ pub struct Grpc {
     pub max_connection_age_grace: Option<Duration>,
     /// Whether it describes its services to clients.
     pub reflection: Reflection,
+    /// How it speaks TLS; none: it is plain.
+    pub tls: Option<ServerTls>,
 }
 
 /// The metrics listener.
@@ -103,6 +111,8 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// There is one of it.
+#[allow(clippy::large_enum_variant)]
 pub enum Store {
     /// This process.
     Memory {
@@ -111,6 +121,8 @@ pub enum Store {
     },
     /// A Redis server.
     Redis(RedisConfig),
+    /// One memcached server or several.
+    Memcached(MemcachedConfig),
 }
 
 /// How much is accepted.

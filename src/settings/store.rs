@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Store;
 use super::reader::Reader;
 use super::value::{Jitter, Value};
+use super::{Store, memcached};
 use crate::store::redis::{RedisConfig, SocketType};
 use crate::store::secret::Secret;
 
@@ -16,15 +16,17 @@ const MILLION: usize = 1_000_000;
 enum Kind {
     Memory,
     Redis,
+    Memcached,
 }
 
 impl Value for Kind {
-    const ALLOWED: &'static str = "redis or memory (memcache is not supported yet)";
+    const ALLOWED: &'static str = "redis, memcache or memory";
 
     fn parse(text: &str) -> Option<Self> {
         match text {
             "memory" => Some(Self::Memory),
             "redis" => Some(Self::Redis),
+            "memcache" => Some(Self::Memcached),
             _ => None,
         }
     }
@@ -33,6 +35,7 @@ impl Value for Kind {
         match self {
             Self::Memory => "memory".to_owned(),
             Self::Redis => "redis".to_owned(),
+            Self::Memcached => "memcache".to_owned(),
         }
     }
 }
@@ -57,11 +60,13 @@ pub(super) fn read(r: &mut Reader<'_>) -> Store {
         "How many counters the memory store holds.",
     );
     let mut given = Given::read(r);
+    let jitter = given.jitter.0;
     let url = given.url.take().filter(|url| !url.expose().is_empty());
     let redis = match (kind, url) {
-        (Some(Kind::Memory), url) => {
+        (Some(kind @ (Kind::Memory | Kind::Memcached)), url) => {
             if url.is_some() {
-                r.warn("REDIS_URL is set but not used, as BACKEND_TYPE is memory");
+                let kind = kind.show();
+                r.warn(format!("REDIS_URL is set but not used, as BACKEND_TYPE is {kind}"));
             }
             None
         }
@@ -73,6 +78,19 @@ pub(super) fn read(r: &mut Reader<'_>) -> Store {
         }
         (None, None) => None,
     };
+    let memcached = memcached::Given::read(r);
+    let memcached = match kind {
+        Some(Kind::Memcached) => memcached.config(r),
+        _ => {
+            memcached.warn_unused(r);
+            None
+        }
+    };
+    if let Some(mut config) = memcached {
+        config.timeout = timeout;
+        config.expiration_jitter_max_secs = jitter;
+        return Store::Memcached(config);
+    }
     redis.map_or(Store::Memory { max_counters }, Store::Redis)
 }
 
@@ -127,7 +145,7 @@ impl Given {
                 "EXPIRATION_JITTER_MAX_SECONDS",
                 Jitter(300),
                 "Up to this many seconds are added at random to the time counters live on in \
-                 Redis.",
+                 Redis or memcached.",
             ),
         };
         if given.url.as_ref().is_some_and(|url| url.expose().is_empty()) {

@@ -36,6 +36,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         ),
         rules: rules(r),
         store: store::read(r),
+        refusal_cache_bytes: refusal_cache(r),
         limiter: limiter(r),
         answer: answer(r),
         bounds: bounds(r),
@@ -141,6 +142,17 @@ fn rule_files(r: &mut Reader<'_>) -> files::Options {
             "How often the rule files are looked at for changes.",
         ),
     }
+}
+
+fn refusal_cache(r: &mut Reader<'_>) -> Option<usize> {
+    let bytes: i64 = r.within(
+        "LOCAL_CACHE_SIZE_IN_BYTES",
+        0,
+        i64::MIN..=1 << 40,
+        "Memory for counters that are known to be exhausted, whose requests are refused without \
+         asking the store; 0: none, else at least 512 KiB.",
+    );
+    (bytes != 0).then(|| usize::try_from(bytes).unwrap_or(0))
 }
 
 fn limiter(r: &mut Reader<'_>) -> Policy {

@@ -7,32 +7,24 @@ use super::reader::{Declared, Reader, quoted};
 use super::value::Value;
 
 /// Name, the only value accepted (also the default), and what other values ask for.
-const REFUSED: [(&str, &str, &str); 5] = [
+const REFUSED: [(&str, &str, &str); 4] = [
     ("CONFIG_TYPE", "FILE", "Rules over xDS."),
-    ("GRPC_SERVER_USE_TLS", "false", "TLS on the gRPC listener."),
     ("REDIS_TYPE", "SINGLE", "Redis Cluster and Sentinel."),
     ("REDIS_TLS", "false", "TLS to Redis."),
     ("REDIS_PERSECOND", "false", "A second Redis for limits per second."),
 ];
 
-const GRPC_TLS: &str = "The gRPC listener has no TLS yet.";
 const XDS: &str = "Rules come from files.";
 const STATSD: &str = "Metrics are served to Prometheus only.";
 const PROMETHEUS: &str = "The names and buckets of metrics are built in.";
-const CACHE: &str = "Every decision asks the store.";
 const POOL: &str = "The connections to Redis are managed without it.";
 const SECOND: &str = "There is no second Redis.";
 const TLS: &str = "There is no TLS to Redis yet.";
 const START: &str = "Listeners open at once; readiness waits for the store.";
-const MEMCACHE: &str = "There is no memcached store.";
 const TRACING: &str = "Traces are not exported yet.";
 
 /// Name, the value that asks for nothing (so it needs no warning), and why it is not used.
-const UNUSED: [(&str, &str, &str); 72] = [
-    ("GRPC_SERVER_TLS_CERT", "", GRPC_TLS),
-    ("GRPC_SERVER_TLS_KEY", "", GRPC_TLS),
-    ("GRPC_CLIENT_TLS_CACERT", "", GRPC_TLS),
-    ("GRPC_CLIENT_TLS_SAN", "", GRPC_TLS),
+const UNUSED: [(&str, &str, &str); 58] = [
     ("CONFIG_GRPC_XDS_NODE_ID", "default", XDS),
     ("CONFIG_GRPC_XDS_NODE_METADATA", "", XDS),
     ("CONFIG_GRPC_XDS_SERVER_URL", "localhost:18000", XDS),
@@ -59,7 +51,6 @@ const UNUSED: [(&str, &str, &str); 72] = [
     ("DISABLE_STATS", "false", "Metrics cannot be switched off; they cost next to nothing."),
     ("PROMETHEUS_MAPPER_YAML", "", PROMETHEUS),
     ("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", "false", PROMETHEUS),
-    ("LOCAL_CACHE_SIZE_IN_BYTES", "0", CACHE),
     ("REDIS_POOL_SIZE", "10", POOL),
     ("REDIS_TLS_CLIENT_CERT", "", TLS),
     ("REDIS_TLS_CLIENT_KEY", "", TLS),
@@ -86,15 +77,6 @@ const UNUSED: [(&str, &str, &str); 72] = [
     ("REDIS_PERSECOND_CLUSTER_PIPELINE_PARALLELISM", "1", SECOND),
     ("REDIS_PERSECOND_TIMEOUT", "10s", SECOND),
     ("REDIS_PERSECOND_POOL_ON_EMPTY_BEHAVIOR", "WAIT", SECOND),
-    ("MEMCACHE_HOST_PORT", "", MEMCACHE),
-    ("MEMCACHE_MAX_IDLE_CONNS", "2", MEMCACHE),
-    ("MEMCACHE_SRV", "", MEMCACHE),
-    ("MEMCACHE_SRV_REFRESH", "0", MEMCACHE),
-    ("MEMCACHE_TLS", "false", MEMCACHE),
-    ("MEMCACHE_TLS_CLIENT_CERT", "", MEMCACHE),
-    ("MEMCACHE_TLS_CLIENT_KEY", "", MEMCACHE),
-    ("MEMCACHE_TLS_CACERT", "", MEMCACHE),
-    ("MEMCACHE_TLS_SKIP_HOSTNAME_VERIFICATION", "false", MEMCACHE),
     ("TRACING_ENABLED", "false", TRACING),
     ("TRACING_SERVICE_NAME", "RateLimit", TRACING),
     ("TRACING_SERVICE_NAMESPACE", "", TRACING),

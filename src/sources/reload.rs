@@ -1,5 +1,6 @@
 //! From a set of files to the rules in force: compile, swap, tell; or keep the old ones.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::files::{FileSet, SourceError};
@@ -7,6 +8,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::rules::{self, Accuracy, Loaded, OnStoreError, Options, Rejected, Ruleset};
 use crate::service::{Rules, Snapshot};
+use crate::store::Abilities;
 use crate::telemetry::Metrics;
 
 /// Puts rules into force.
@@ -16,6 +18,8 @@ pub struct Reloader {
     pub rules: Arc<Rules>,
     /// How files become rules.
     pub options: Options,
+    /// What can be counted; rules that go beyond are refused.
+    pub abilities: Abilities,
     /// Counts loads and finds the rules' counters.
     pub metrics: Arc<Metrics>,
     /// Learns of success and failure.
@@ -36,16 +40,18 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         match rules::load(&set.files, self.options) {
-            // Half of it is plenty to tell versions apart.
-            Ok(loaded) => self.swap(loaded, format!("{:016x}", set.digest() as u64)),
+            Ok(loaded) => match self.abilities.refused(&loaded.ruleset) {
+                refused if refused.is_empty() => {
+                    // Half of it is plenty to tell versions apart.
+                    self.swap(loaded, format!("{:016x}", set.digest() as u64));
+                }
+                refused => self.tell_and_refuse(&refused),
+            },
             Err(Rejected { errors, warnings }) => {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
-                for error in errors.iter().take(MAX_LOGGED) {
-                    tracing::error!("rules refused: {error}");
-                }
-                self.refuse(&summary(&errors));
+                self.tell_and_refuse(&errors);
             }
         }
     }
@@ -70,6 +76,13 @@ impl Reloader {
             facts.rules.limits = limits;
         });
         tracing::info!(version, domains, limits, "rules loaded");
+    }
+
+    fn tell_and_refuse(&self, errors: &[impl fmt::Display]) {
+        for error in errors.iter().take(MAX_LOGGED) {
+            tracing::error!("rules refused: {error}");
+        }
+        self.refuse(&summary(errors));
     }
 
     fn refuse(&self, reason: &str) {
@@ -99,7 +112,7 @@ fn tell_what_is_not_built(ruleset: &Ruleset) {
 const MAX_LOGGED: usize = 50;
 
 /// The first errors, and how many more there are.
-fn summary(errors: &[rules::Problem]) -> String {
+fn summary(errors: &[impl fmt::Display]) -> String {
     const SHOWN: usize = 3;
     let mut lines: Vec<String> = errors.iter().take(SHOWN).map(ToString::to_string).collect();
     if errors.len() > SHOWN {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::memcached::MemcachedStore;
 use super::memory::MemoryStore;
 use super::redis::{PerSecondStore, RedisStore};
-use super::{Counts, Store, StoreError};
+use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::Batch;
 
 /// One of the stores.
@@ -16,6 +17,8 @@ pub enum AnyStore {
     Redis(RedisStore),
     /// In Redis, the counters of one second in another one.
     PerSecond(PerSecondStore),
+    /// In memcached.
+    Memcached(MemcachedStore),
 }
 
 impl Store for AnyStore {
@@ -24,6 +27,7 @@ impl Store for AnyStore {
             Self::Memory(store) => store.apply(batch).await,
             Self::Redis(store) => store.apply(batch).await,
             Self::PerSecond(store) => store.apply(batch).await,
+            Self::Memcached(store) => store.apply(batch).await,
         }
     }
 
@@ -32,6 +36,7 @@ impl Store for AnyStore {
             Self::Memory(store) => store.probe().await,
             Self::Redis(store) => store.probe().await,
             Self::PerSecond(store) => store.probe().await,
+            Self::Memcached(store) => store.probe().await,
         }
     }
 
@@ -40,6 +45,16 @@ impl Store for AnyStore {
             Self::Memory(store) => store.name(),
             Self::Redis(store) => store.name(),
             Self::PerSecond(store) => store.name(),
+            Self::Memcached(store) => store.name(),
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        match self {
+            Self::Memory(store) => store.abilities(),
+            Self::Redis(store) => store.abilities(),
+            Self::PerSecond(store) => store.abilities(),
+            Self::Memcached(store) => store.abilities(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where counters live: the trait [`Store`] and its promises.
 //!
-//! Promises, held by one contract suite over every store (`tests/it/store`):
+//! Promises, held by one contract suite over every store (`tests/it/store`) as far as its
+//! [`Abilities`] go:
 //!
 //! - Answers come one per operation and in order; one failure does not hide the others.
 //! - An operation counts once or, when it answers with an error, at most once; a store
@@ -19,13 +20,18 @@
 //! - `apply` ends within the store's deadline; dropping it early does no harm, though the
 //!   operations may have been counted.
 
+mod abilities;
 mod any;
+pub mod memcached;
 pub mod memory;
 pub mod redis;
+pub mod refusals;
 pub mod secret;
 mod split;
 
+pub use abilities::Abilities;
 pub use any::AnyStore;
+pub use refusals::{RefusalCache, Refusals};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +51,13 @@ pub trait Store: Send + Sync + 'static {
     /// Asks the store for a sign of life.
     fn probe(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// What to call it: `memory`, `redis`.
+    /// What to call it: `memory`, `redis`, `memcached`.
     fn name(&self) -> &'static str;
+
+    /// What it can count.
+    fn abilities(&self) -> Abilities {
+        Abilities::Everything
+    }
 }
 
 impl<S: Store> Store for Arc<S> {
@@ -60,6 +71,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn name(&self) -> &'static str {
         S::name(self)
+    }
+
+    fn abilities(&self) -> Abilities {
+        S::abilities(self)
     }
 }
 

@@ -20,6 +20,24 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
+/// The certificates in the bytes of a file, at least one.
+pub(super) fn certificates_in(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>();
+    match read {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(unreadable(path, &pem::Error::NoItemsFound)),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// The private key in the bytes of a file.
+pub(super) fn key_in(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|error| unreadable(path, &error))
+}
+
 /// The certificate chain and key that say who one is.
 pub(super) fn pair(identity: &Identity) -> Result<Pair, TlsError> {
     let chain = certificates(&identity.certificate)?;

@@ -4,7 +4,11 @@
 //! used without a restart. What is spoken over a connection is not known here.
 
 mod client;
+mod expiry;
 mod files;
+mod material;
+mod peer;
+mod server;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +16,8 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use client::{ClientTls, Connector, NameCheck};
+pub use peer::PeerName;
+pub use server::{Acceptor, ClientAuth, ServerTls, TlsStatus};
 
 /// The files that say who one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +39,15 @@ pub enum TlsError {
         /// What was found.
         reason: String,
     },
-    /// Certificate and key do not belong together, or the like.
+    /// Certificate and key do not belong together, or are of a kind that is not known.
+    #[error("{} with {}: {error}", .identity.certificate.display(), .identity.key.display())]
+    Pair {
+        /// The files.
+        identity: Identity,
+        /// What is wrong.
+        error: rustls::Error,
+    },
+    /// The rest does not make a configuration.
     #[error("{0}")]
     Unusable(#[from] rustls::Error),
 }

@@ -160,7 +160,7 @@ impl Draft {
         let fit: SmallVec<[bool; 4]> = set.iter().map(fits).collect();
         let is_stopped = fit.contains(&false);
         let step = |((op, name), fits): (&Named<'_>, &bool)| {
-            if is_stopped && *fits {
+            if is_stopped && *fits && matches!(op.action, Action::Spend(_)) {
                 let looked = Self::apply(drafts, *name, (op.meter, Action::Spend(0)), now);
                 return Step { spent: false, ..looked };
             }

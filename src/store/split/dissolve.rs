@@ -42,11 +42,11 @@ impl<'b> Spanning<'b> {
     /// too, so that a part that is over reserves nothing. Quotas stand for themselves: that
     /// all of one shard are over says nothing of the others.
     pub(super) fn reserve<T: Copy + PartialEq>(&self, homes: &[T], calls: &mut Calls<'b, T>) {
-        let stops = self.batch.refused_sets == RefusedSets::SpendWhatIsOver;
+        let stops = self.stops();
         let refuses_alone = |new: &NewOperation| stops || !new.part.quota;
         let asked = |operation: &Operation| {
             let mut new = new(operation);
-            if matches!(new.action, Action::GiveBack(_) | Action::Undo { .. }) {
+            if self.waits(operation) {
                 new.action = Action::Spend(0);
             }
             if !stops {
@@ -79,8 +79,11 @@ impl<'b> Spanning<'b> {
         let keep = matches!(self.outcome(answers), Outcome::Admitted);
         let asked = |(place, operation): (usize, &Operation)| {
             let Some(Ok(count)) = &answers[place] else { return None };
-            let action =
-                if keep { completing(operation, count) } else { undoing(operation, count) };
+            let action = match keep {
+                true if self.waits(operation) => Some(operation.action),
+                true => completing(operation, count),
+                false => self.undoing(operation, count),
+            };
             Some((place, NewOperation { action: action?, ..new(operation) }))
         };
         let asked: SmallVec<[Asked; 8]> = self.placed().filter_map(asked).collect();
@@ -178,6 +181,26 @@ impl<'b> Spanning<'b> {
         }
     }
 
+    /// What undoes an operation, if it has to be; of one that waits, a look.
+    fn undoing(&self, operation: &Operation, count: &Count) -> Option<Action> {
+        let hits = match operation.action {
+            Action::Spend(hits) => hits,
+            _ if self.waits(operation) => 0,
+            Action::GiveBack(_) | Action::Undo { .. } => return None,
+        };
+        (count.admitted && count.spent).then_some(Action::Undo { hits, since: count.at })
+    }
+
+    /// Whether hits that do not fit stop the set and are spent.
+    fn stops(&self) -> bool {
+        self.batch.refused_sets == RefusedSets::SpendWhatIsOver
+    }
+
+    /// Whether it gives back, and only if the set is admitted.
+    fn waits(&self, operation: &Operation) -> bool {
+        !self.stops() && gives_back(operation.action)
+    }
+
     /// Whether two operations count with one counter.
     fn same(&self, one: &Operation, other: &Operation) -> bool {
         self.batch.key(one) == self.batch.key(other)
@@ -196,26 +219,16 @@ fn new(operation: &Operation) -> NewOperation {
     NewOperation { meter, action, set, part }
 }
 
-/// What an operation of an admitted set still has to do.
+/// Refused hits of an admitted set that are yet to be spent.
 fn completing(operation: &Operation, count: &Count) -> Option<Action> {
-    match operation.action {
-        Action::GiveBack(_) | Action::Undo { .. } => Some(operation.action),
-        Action::Spend(_) => {
-            (!count.admitted && !count.spent && operation.meter.refused == Refused::Spend)
-                .then_some(operation.action)
-        }
-    }
+    let is_due = !count.admitted && !count.spent && operation.meter.refused == Refused::Spend;
+    is_due.then_some(operation.action)
+}
+
+fn gives_back(action: Action) -> bool {
+    matches!(action, Action::GiveBack(_) | Action::Undo { .. })
 }
 
 fn asks_for_nothing(operation: &Operation) -> bool {
     !matches!(operation.action, Action::Spend(1..))
-}
-
-/// What undoes an operation, if it has to be.
-fn undoing(operation: &Operation, count: &Count) -> Option<Action> {
-    let hits = match operation.action {
-        Action::Spend(hits) => hits,
-        Action::GiveBack(_) | Action::Undo { .. } => 0,
-    };
-    (count.admitted && count.spent).then_some(Action::Undo { hits, since: count.at })
 }

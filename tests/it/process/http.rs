@@ -1,5 +1,7 @@
 //! The HTTP and debug listeners, as people, probes and scrapers use them.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::RULES;
@@ -75,7 +77,112 @@ fn the_metrics_page_counts_hits_under_the_reference_names() {
 fn the_debug_listener_lists_what_it_offers() {
     let tidegate = Tidegate::with_rules(RULES).start();
     let index = get(tidegate.debug(), "/", &[]).unwrap().text();
-    assert!(index.lines().any(|line| line.starts_with("/rlconfig: ")), "{index}");
+    let paths: Vec<_> = index.lines().map(|line| line.split_once(": ").unwrap().0).collect();
+    assert_eq!(paths, ["/", "/debug/pprof/", "/rlconfig", "/stats"], "sorted");
+    for path in ["/", "/rlconfig", "/stats"] {
+        assert_eq!(get(tidegate.debug(), path, &[]).unwrap().status, 200, "{path}");
+    }
+    for path in ["/debug/pprof", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/a/b"] {
+        let answer = get(tidegate.debug(), path, &[]).unwrap();
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.text().contains("perf") && answer.text().contains("/metrics"), "{path}");
+    }
+}
+
+#[test]
+fn the_stats_are_lines_of_names_and_values() {
+    let tidegate = Tidegate::with_rules(RULES).start();
+    let hit =
+        json!({"domain": "shop", "descriptors": [{"entries": [{"key": "user", "value": "a"}]}]});
+    ask(&tidegate, &hit);
+    let stats = get(tidegate.debug(), "/stats", &[]).unwrap().text();
+    let value = |name: &str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("{name} is missing:\n{stats}"))
+    };
+    assert_eq!(value("version"), env!("CARGO_PKG_VERSION"));
+    assert!(value("uptime_seconds").parse::<u64>().is_ok());
+    assert!(value("memory_resident_bytes").parse::<u64>().unwrap() > 1_000_000);
+    assert_eq!(value(r#"tidegate_connections{listener="debug"}"#), "1", "this one");
+    assert_eq!(value(r#"ratelimit_service_rate_limit_total_hits{domain="shop",key1="user"}"#), "1");
+    let is_pair = |line: &str| line.split_once(": ").is_some_and(|(_, v)| !v.contains(' '));
+    assert!(stats.lines().all(is_pair), "{stats}");
+    assert!(!stats.contains("_bucket"), "{stats}");
+}
+
+#[test]
+fn the_metrics_listener_has_one_page_and_says_where() {
+    let tidegate = Tidegate::with_rules(RULES)
+        .env("USE_PROMETHEUS", true)
+        .env("PROMETHEUS_ADDR", "127.0.0.1:0")
+        .env("PROMETHEUS_PATH", "/stats/prometheus")
+        .start();
+    let listening = tidegate.wait_for_event("listening");
+    let address = listening["metrics"].as_str().expect("an address");
+    let page = get(address, "/stats/prometheus", &[]).unwrap();
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("ratelimit_service_config_load_success 1"), "{}", page.text());
+    for path in ["/", "/metrics", "/debug/pprof/", "/debug/vars", "/json"] {
+        let answer = get(address, path, &[]).unwrap();
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.text().contains("/stats/prometheus"), "{path}");
+    }
+    assert_eq!(with_method(address, "POST", "/stats/prometheus").unwrap().status, 405);
+}
+
+#[test]
+fn only_what_asks_may_be_asked_by_any_method() {
+    let tidegate = Tidegate::with_rules(RULES).start();
+    let status = |address: &str, method, path| with_method(address, method, path).unwrap().status;
+    for method in ["GET", "PUT", "DELETE"] {
+        assert_eq!(status(tidegate.http(), method, "/json"), 400, "no body: {method}");
+    }
+    for method in ["POST", "PUT", "DELETE", "TRACE", "CONNECT"] {
+        for path in ["/metrics", "/health"] {
+            assert_eq!(status(tidegate.http(), method, path), 405, "{method} {path}");
+        }
+        for path in ["/", "/rlconfig", "/stats"] {
+            assert_eq!(status(tidegate.debug(), method, path), 405, "{method} {path}");
+        }
+    }
+    let overridden = [("x-http-method-override", "GET"), ("x-original-url", "/metrics")];
+    assert_eq!(get(tidegate.http(), "/nothing", &overridden).unwrap().status, 404);
+    let refused = post(tidegate.http(), "/json", b"garbage").unwrap();
+    assert_eq!(refused.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
+}
+
+#[test]
+fn a_head_that_does_not_end_is_refused() {
+    let tidegate = Tidegate::with_rules(RULES).start();
+    let long = "x".repeat(1 << 20);
+    let answers = [
+        get(tidegate.http(), "/healthcheck", &[("x-long", &long)]),
+        get(tidegate.debug(), &format!("/{long}"), &[]),
+        get(tidegate.http(), "/healthcheck", &[("x-many", "1"); 200]),
+    ];
+    for answer in answers {
+        // It may be closed before all of it was sent.
+        let is_refused = answer.as_ref().map_or(true, |a| [414, 431].contains(&a.status));
+        assert!(is_refused, "{answer:?}");
+    }
+    assert_eq!(tidegate.get("/healthcheck").status, 200);
+}
+
+#[test]
+fn a_probe_may_want_a_domain() {
+    let setup =
+        |rules| Tidegate::with_rules(rules).env("HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED", true);
+    let tidegate = setup(RULES).start();
+    fs::remove_file(tidegate.rules_directory().join("rules.yaml")).unwrap();
+    // Rules that are gone leave the old ones, so that probes go on.
+    tidegate.wait_for_log(|line| line.contains("no rule files"));
+    assert_eq!(tidegate.get("/healthcheck").status, 200);
+    let bad = setup("domain: [").start_unready();
+    let answer = bad.get("/healthcheck");
+    assert_eq!((answer.status, answer.text().as_str()), (500, ""));
+    bad.write_rules("rules.yaml", RULES);
+    bad.wait_ready();
 }
 
 #[test]

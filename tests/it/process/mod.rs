@@ -2,9 +2,12 @@
 
 mod bad_rules;
 mod command_line;
+mod companions;
 mod hostile;
 mod http;
 mod lifecycle;
+mod memcached;
+mod listeners;
 mod protocol;
 mod redis_faults;
 

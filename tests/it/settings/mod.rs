@@ -2,7 +2,9 @@
 
 mod duration;
 mod errors;
+mod memcached;
 mod page;
+mod tls;
 mod values;
 
 use tidegate::settings::{SettingErrors, Settings};

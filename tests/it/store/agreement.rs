@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{GiveBack, Spend};
-use tidegate::limiter::{Action, Batch, Meter, NewOperation, Part, Refused, Window};
+use tidegate::limiter::{Action, Batch, Meter, NewOperation, Part, Refused, RefusedSets, Window};
 use tidegate::rules::Algorithm;
 use tidegate::store::Store;
 
@@ -24,8 +24,8 @@ struct Line {
     part: Part,
 }
 
-/// Microseconds since the step before, and sets.
-type Step = (u64, Vec<Vec<Line>>);
+/// Microseconds since the step before, sets, and what refused ones spend.
+type Step = (u64, Vec<Vec<Line>>, RefusedSets);
 
 fn meter() -> impl Strategy<Value = Meter> {
     let algorithm = prop_oneof![
@@ -91,7 +91,9 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
         1 => 0_u64..90_000_000,
         1 => 0_u64..40_000_000_000_000,
     ];
-    prop::collection::vec((passed, prop::collection::vec(set, 0..5)), 1..30)
+    let refused = [RefusedSets::SpendNothing, RefusedSets::SpendWhatIsOver];
+    let refused = prop::sample::select(refused.to_vec());
+    prop::collection::vec((passed, prop::collection::vec(set, 0..5), refused), 1..30)
 }
 
 /// Keys are those of a plan: they differ by algorithm and window.
@@ -104,8 +106,9 @@ fn key(line: &Line) -> String {
     format!("{}:{algorithm}{}:", line.key, line.meter.window.as_secs())
 }
 
-fn batch(now: u64, sets: &[Vec<Line>]) -> Batch {
+fn batch(now: u64, sets: &[Vec<Line>], refused_sets: RefusedSets) -> Batch {
     let mut batch = Batch::new(Timestamp::from_micros(now));
+    batch.refused_sets = refused_sets;
     for (set, lines) in sets.iter().enumerate() {
         for line in lines {
             let &Line { meter, action, part, .. } = line;
@@ -118,7 +121,7 @@ fn batch(now: u64, sets: &[Vec<Line>]) -> Batch {
 
 /// Few windows and keys, or histories would hardly meet a counter twice.
 fn narrowed(mut history: Vec<Step>, window: u64) -> Vec<Step> {
-    for line in history.iter_mut().flat_map(|(_, sets)| sets.iter_mut().flatten()) {
+    for line in history.iter_mut().flat_map(|(_, sets, _)| sets.iter_mut().flatten()) {
         if line.meter.window.as_secs() > window {
             line.meter.window = Window::from_secs(window);
         }
@@ -138,9 +141,9 @@ fn memory_and_redis_agree() {
         server.command::<()>(&["FLUSHALL"]);
         let memory = stores::memory();
         let mut now = 1_700_000_000_000_000;
-        for (passed, sets) in narrowed(history, window) {
+        for (passed, sets, refused) in narrowed(history, window) {
             now += passed;
-            let batch = batch(now, &sets);
+            let batch = batch(now, &sets, refused);
             let here = runtime.block_on(memory.apply(&batch));
             let there = runtime.block_on(redis.apply(&batch));
             prop_assert_eq!(here, there, "at {}: {:#?}", now, sets);

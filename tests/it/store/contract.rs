@@ -43,6 +43,20 @@ macro_rules! contract {
     };
 }
 
+/// Runs promises for stores that count fixed windows alone.
+macro_rules! contract_of_fixed_windows {
+    ($($promise:ident),* $(,)?) => {
+        mod memcached {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                let server = crate::support::memcached::MemcachedServer::start();
+                let store = crate::support::stores::memcached(&server).await;
+                super::$promise(std::sync::Arc::new(store)).await;
+            })*
+        }
+    };
+}
+
 mod algorithms;
 mod concurrency;
 mod counting;

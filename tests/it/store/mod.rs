@@ -2,8 +2,10 @@
 
 mod agreement;
 mod contract;
+mod memcached;
 mod memory;
 mod redis;
+mod refusals;
 mod schedules;
 mod split;
 

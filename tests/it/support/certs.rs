@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use tempfile::TempDir;
 use tidegate::tls::Identity;
@@ -44,10 +44,24 @@ impl Authority {
     /// The same in another directory; files that are there are replaced.
     pub(crate) fn issue_into(&self, dir: &Path, stem: &str, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
+        self.sign(dir, stem, CertificateParams::new(names).unwrap())
+    }
+
+    /// Issues a certificate for a URI.
+    pub(crate) fn issue_uri(&self, stem: &str, uri: &str) -> Identity {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        self.sign(self.dir.path(), stem, params)
+    }
+
+    /// Issues what `params` ask for; they are good for servers and clients unless they say
+    /// otherwise.
+    pub(crate) fn sign(&self, dir: &Path, stem: &str, mut params: CertificateParams) -> Identity {
         params.distinguished_name.push(DnType::CommonName, stem);
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        if params.extended_key_usages.is_empty() {
+            params.extended_key_usages =
+                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        }
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let identity = Identity {
@@ -57,5 +71,10 @@ impl Authority {
         std::fs::write(&identity.certificate, certificate.pem()).unwrap();
         std::fs::write(&identity.key, key.serialize_pem()).unwrap();
         identity
+    }
+
+    /// The directory with the authority's files.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 }

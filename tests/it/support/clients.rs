@@ -6,6 +6,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use envoy_types::pb::envoy::extensions::common::ratelimit::v3 as common;
@@ -17,6 +18,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimit
 use http::Uri;
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
+use tidegate::tls::ClientTls;
 use tidegate::wire::pb::grpc::health::v1::HealthCheckRequest;
 use tidegate::wire::pb::grpc::health::v1::health_check_response::ServingStatus;
 use tidegate::wire::pb::grpc::health::v1::health_client::HealthClient;
@@ -52,6 +54,26 @@ impl Client {
         });
         let endpoint = Endpoint::from_static("http://unix").timeout(PATIENCE);
         Ok(Self(endpoint.connect_with_connector(connector).await.expect("a gRPC connection")))
+    }
+
+    /// Connects to `host:port` by TLS, and again when the connection ends. With TLS 1.3 the
+    /// server's refusal shows when it is asked, not here.
+    pub(crate) async fn connect_tls(
+        address: &str,
+        tls: &ClientTls,
+    ) -> Result<Self, tonic::transport::Error> {
+        let tls = Arc::new(tls.connector(&[b"h2"]).await.expect("the client's files"));
+        let target = address.to_owned();
+        let connector = tower::service_fn(move |_: Uri| {
+            let (tls, address) = (Arc::clone(&tls), target.clone());
+            async move {
+                let stream = dial(&address).await?;
+                let host = address.rsplit_once(':').expect("a port").0;
+                tls.connect(host, stream).await.map(TokioIo::new)
+            }
+        });
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        Ok(Self(endpoint.timeout(PATIENCE).connect_with_connector(connector).await?))
     }
 
     /// Asks for a decision.
@@ -92,6 +114,12 @@ impl Client {
     pub(crate) fn channel(&self) -> Channel {
         self.0.clone()
     }
+}
+
+async fn dial(address: &str) -> io::Result<tokio::net::TcpStream> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// What `future` resolves to, in good time.

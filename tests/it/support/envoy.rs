@@ -29,9 +29,19 @@ impl Envoy {
     /// healthy. `routes` are Envoy's; they can use the cluster `upstream`, which answers
     /// 200 to everything. A failed call to Tidegate is a 500.
     pub(crate) fn start(ports: &[u16], routes: Value) -> Self {
+        Self::start_with(ports, routes, |_| ())
+    }
+
+    /// The same with changes to Envoy's cluster of Tidegates.
+    pub(crate) fn start_with(
+        ports: &[u16],
+        routes: Value,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let upstream = Upstream::start();
-        let bootstrap = bootstrap(ports, upstream.port, routes).to_string();
-        let mut envoy = Self::with_bootstrap(&bootstrap);
+        let mut bootstrap = bootstrap(ports, upstream.port, routes);
+        change(&mut bootstrap["static_resources"]["clusters"][0]);
+        let mut envoy = Self::with_bootstrap(&bootstrap.to_string());
         envoy._upstream = Some(upstream);
         envoy.wait_healthy(ports.len());
         envoy
@@ -101,6 +111,13 @@ impl Envoy {
             drop(until_here);
             callers.into_iter().map(|c| c.join().expect("a caller")).collect()
         })
+    }
+
+    /// How many connections to Tidegates Envoy has opened so far.
+    pub(crate) fn connections(&self) -> u64 {
+        let name = "cluster.ratelimit.upstream_cx_total";
+        let stats = self.admin(&format!("/stats?format=json&filter=^{name}$"));
+        stats.expect("Envoy's statistics")["stats"][0]["value"].as_u64().expect("a number")
     }
 
     /// How many hosts of the cluster `ratelimit` are healthy.

@@ -5,6 +5,7 @@ pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod envoy;
 pub(crate) mod forward;
+pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod stores;

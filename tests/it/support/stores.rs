@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::redis::{PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType};
 
 use super::cluster::RedisCluster;
+use super::memcached::MemcachedServer;
 use super::redis::RedisServer;
 
 /// A memory store of the default size.
@@ -46,4 +48,16 @@ fn patient(mut config: RedisConfig) -> RedisConfig {
     config.key_slack_secs = 3600;
     config.clock = ScriptClock::Batch;
     config
+}
+
+/// A connected memcached store, patient with a busy machine. Counters outlive a test that
+/// takes its time.
+pub(crate) async fn memcached(server: &MemcachedServer) -> MemcachedStore {
+    let mut config = server.config();
+    config.timeout = Duration::from_secs(20);
+    config.connect_timeout = Duration::from_secs(20);
+    config.key_slack_secs = 3600;
+    let store = MemcachedStore::connect(config);
+    store.connected().wait_for(|servers| *servers == 1).await.unwrap();
+    store
 }

@@ -36,7 +36,7 @@ local function stop_when_over(set, states)
     local state = state_of(op, states)
     if not state.err then
       local _, fits = op.kind.step(op, state)
-      op.held, over = fits, over or not fits
+      op.held, over = fits and op.action ~= 'give', over or not fits
     end
   end
   for _, op in ipairs(set) do
@@ -114,6 +114,9 @@ local function apply(set, stops)
       -- What was read may be written: if the first write succeeds, all do.
       op.error = op.kind.save(op)
       failed = op.error and op.error.err
+      if op.action == 'give' or op.action == 'undo' then
+        tell_given_back(op.key)
+      end
     end
     replies[i] = not failed and answer(op)
   end

@@ -40,11 +40,19 @@ local function give_back(key, hits)
   return after(key, redis.pcall('DECRBY', key, at_most(hits, held) and hits or held))
 end
 
+-- Tells whoever remembers what the counter held that it holds less. Those who may not
+-- publish find that nobody listens either.
+local function tell_given_back(key)
+  redis.pcall('PUBLISH', 'tidegate:given-back', key)
+end
+
 -- An operation that needs no step: it counts whatever the counter holds. The amount is
 -- hits to add, or with a minus sign to give back.
 local function count_always(key, amount, ttl)
   if string.sub(amount, 1, 1) == '-' then
-    return give_back(key, string.sub(amount, 2))
+    local reply = give_back(key, string.sub(amount, 2))
+    tell_given_back(key)
+    return reply
   end
   return spend(key, amount, ttl)
 end

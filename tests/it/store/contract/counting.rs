@@ -21,6 +21,19 @@ contract!(
     gives_signs_of_life,
 );
 
+contract_of_fixed_windows!(
+    adds_up,
+    applies_a_batch_in_order,
+    a_look_changes_nothing,
+    gives_back_but_not_below_zero,
+    saturates_and_stays_exact,
+    starts_anew_in_the_next_window,
+    keeps_counters_apart,
+    a_clock_that_steps_back_gives_nothing_away,
+    runs_concurrent_operations_one_after_the_other,
+    gives_signs_of_life,
+);
+
 async fn adds_up(store: Arc<impl Store>) {
     assert_eq!(values(&*store, 60, &[("a", 60, Spend(1))]).await, [1]);
     assert_eq!(values(&*store, 61, &[("a", 60, Spend(4))]).await, [5]);
@@ -131,6 +144,6 @@ async fn runs_concurrent_operations_one_after_the_other(store: Arc<impl Store>) 
 
 async fn gives_signs_of_life(store: Arc<impl Store>) {
     assert_eq!(store.probe().await, Ok(()));
-    assert!(["memory", "redis"].contains(&store.name()));
+    assert!(["memory", "redis", "memcached"].contains(&store.name()));
     assert!(apply(&*store, 0, &[("a", 1, Spend(1))]).await[0].is_ok());
 }
