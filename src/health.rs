@@ -48,7 +48,7 @@ pub struct Component {
     pub level: Level,
     /// How long its last probe took, where there is one.
     pub latency: Option<Duration>,
-    /// Why it is not up; empty when it is.
+    /// Why it is not up. When it is, what is worth knowing; mostly nothing.
     pub reason: String,
 }
 
@@ -69,7 +69,7 @@ pub enum RulesNeeded {
 pub struct RulesFacts {
     /// What there must be to be ready.
     pub needed: RulesNeeded,
-    /// Digest of the files in force; empty before the first load.
+    /// Digest of the rules in force; empty before the first load.
     pub version: String,
     /// When they were loaded.
     pub loaded_at: Option<Timestamp>,
@@ -79,11 +79,63 @@ pub struct RulesFacts {
     pub domains: usize,
     /// Limits in force.
     pub limits: usize,
+    /// The management server they come from, if it is not files.
+    pub xds: Option<XdsFacts>,
+}
+
+/// What is known about the management server that rules come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XdsFacts {
+    /// Where it is.
+    pub server: String,
+    /// There is a connection. The server need not have sent rules by it.
+    pub is_connected: bool,
+    /// Why there is none.
+    pub fault: Option<String>,
+    /// What the server calls the rules that were last accepted; empty before that.
+    pub version: String,
+    /// When it last sent rules.
+    pub contact: Option<Timestamp>,
+    /// How often what it sent was accepted.
+    pub accepted: u64,
+    /// How often it was not.
+    pub rejected: u64,
+}
+
+impl XdsFacts {
+    /// What an operator wants to know.
+    fn describe(&self) -> String {
+        let Self { server, version, .. } = self;
+        match (&self.fault, self.is_connected, self.contact) {
+            (Some(fault), ..) => format!("no stream to the management server at {server}: {fault}"),
+            (None, false, _) => format!("connecting to the management server at {server}"),
+            (None, true, None) => {
+                format!("the management server at {server} has sent no rules yet")
+            }
+            (None, true, Some(_)) => {
+                format!("from the management server at {server}, version {version:?}")
+            }
+        }
+    }
+}
+
+/// What of the store there must be to be ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreNeeded {
+    /// One answer since the start.
+    #[default]
+    Answered,
+    /// That, and a connection now.
+    Connected,
 }
 
 /// What is known about the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreFacts {
+    /// What there must be to be ready.
+    pub needed: StoreNeeded,
+    /// There is a connection, or none is needed.
+    pub is_connected: bool,
     /// Its name.
     pub name: &'static str,
     /// It answered at least once since the start.
@@ -132,24 +184,37 @@ impl Facts {
     }
 
     /// Whether requests can be answered: a store that fell silent later does not change
-    /// it, for what to do then is the caller's choice and restarts would not help.
+    /// it unless a connection is asked for, as what to do then is the caller's choice and
+    /// restarts would not help.
     fn is_able(&self) -> bool {
         let has_rules = match self.rules.needed {
             RulesNeeded::Nothing => true,
             RulesNeeded::Loaded => self.rules.loaded_at.is_some(),
             RulesNeeded::Domain => self.rules.domains > 0,
         };
-        has_rules && self.store.has_answered && self.listening
+        let has_store = match self.store.needed {
+            StoreNeeded::Answered => self.store.has_answered,
+            StoreNeeded::Connected => self.store.has_answered && self.store.is_connected,
+        };
+        has_rules && has_store && self.listening
     }
 
     fn rules_component(&self) -> Component {
+        let xds = self.rules.xds.as_ref();
+        let source = xds.map(XdsFacts::describe);
         let (level, reason) = match (&self.rules.last_error, self.rules.loaded_at) {
             (Some((error, _)), Some(_)) => {
                 (Level::Degraded, format!("the last load was refused, older rules hold: {error}"))
             }
             (Some((error, _)), None) => (Level::Down, error.clone()),
-            (None, None) => (Level::Down, "no rules are loaded yet".to_owned()),
-            (None, Some(_)) => (Level::Up, String::new()),
+            (None, None) => {
+                let source = source.map(|source| format!(": {source}")).unwrap_or_default();
+                (Level::Down, format!("no rules are loaded yet{source}"))
+            }
+            (None, Some(_)) => match xds.is_some_and(|xds| xds.fault.is_some()) {
+                true => (Level::Degraded, source.unwrap_or_default()),
+                false => (Level::Up, source.unwrap_or_default()),
+            },
         };
         Component { name: "rules", level, latency: None, reason }
     }
@@ -238,6 +303,44 @@ mod tests {
             Overall::Degraded,
         );
         check(|f| f.draining = true, Overall::Draining);
+    }
+
+    #[test]
+    fn rules_tell_of_their_management_server() {
+        let check = |xds: XdsFacts, is_loaded: bool, expected: (Level, &str)| {
+            let mut facts = ready();
+            facts.rules.loaded_at = is_loaded.then(Timestamp::default);
+            facts.rules.xds = Some(XdsFacts { server: "xds:1".into(), ..xds });
+            let rules = facts.rules_component();
+            assert_eq!((rules.level, rules.reason.as_str()), expected);
+        };
+        let new = XdsFacts::default();
+        let connected = XdsFacts { is_connected: true, ..new.clone() };
+        let contact = Some(Timestamp::default());
+        let good = XdsFacts { version: "7".into(), contact, ..connected.clone() };
+        let lost = XdsFacts { fault: Some("gone".into()), is_connected: false, ..good.clone() };
+        let none = "no rules are loaded yet: ";
+        let text = format!("{none}connecting to the management server at xds:1");
+        check(new, false, (Level::Down, &text));
+        let text = format!("{none}the management server at xds:1 has sent no rules yet");
+        check(connected, false, (Level::Down, &text));
+        let text = "from the management server at xds:1, version \"7\"";
+        check(good, true, (Level::Up, text));
+        let text = "no stream to the management server at xds:1: gone";
+        check(lost, true, (Level::Degraded, text));
+    }
+
+    #[test]
+    fn a_connection_can_be_needed() {
+        let needed = |needed, is_connected| StoreFacts {
+            needed,
+            is_connected,
+            has_answered: true,
+            ..StoreFacts::default()
+        };
+        check(|f| f.store = needed(StoreNeeded::Answered, false), Overall::Ready);
+        check(|f| f.store = needed(StoreNeeded::Connected, true), Overall::Ready);
+        check(|f| f.store = needed(StoreNeeded::Connected, false), Overall::NotReady);
     }
 
     #[test]

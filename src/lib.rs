@@ -1,8 +1,8 @@
 //! Tidegate decides whether a request may pass.
 //!
-//! It answers Envoy's `envoy.service.ratelimit.v3` from YAML rules, counts in
-//! Redis, memcached or memory, and reloads its rules while running. *Settings* configure
-//! the process, *rules* configure limits.
+//! It answers Envoy's `envoy.service.ratelimit.v3` from rules in YAML or over xDS,
+//! counts in Redis, memcached or memory, and reloads its rules while running. *Settings*
+//! configure the process, *rules* configure limits.
 //!
 //! # One request
 //!
@@ -33,15 +33,15 @@
 //! | room | purity | what it holds |
 //! |---|---|---|
 //! | [`clock`] | reads the clock | the only reader of the wall clock; system or manual |
-//! | [`rules`] | pure | YAML to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
+//! | [`rules`] | pure | YAML or data to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
 //! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, the algorithms |
-//! | [`telemetry`] | memory only | metrics, declared once each; log set-up |
+//! | [`telemetry`] | sends to statsd | metrics, declared once each; the page, statsd; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
 //! | [`tls`] | I/O | certificates, keys and trust read from files, for clients and servers |
 //! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached |
 //! | [`service`] | one await | the orchestration |
-//! | [`sources`] | I/O | where rules come from: files, watched |
 //! | [`wire`] | pure | generated types to ours and back, JSON, the one error table |
+//! | [`sources`] | I/O | where rules come from: files, watched; a management server, over xDS |
 //! | [`server`] | I/O | gRPC, HTTP, debug, drain |
 //! | [`settings`] | pure | environment to [`settings::Settings`] |
 //! | [`app`] | I/O | the composition root |
@@ -52,9 +52,10 @@
 //! 2. One clock read and one ruleset snapshot per request.
 //! 3. One await per decision, always under a deadline.
 //! 4. `statuses[i]` answers `descriptors[i]`.
-//! 5. Generated types appear only in `wire` and `server`.
-//! 6. A bad set of rule files never replaces a good one, and shows in metrics, log
-//!    and health report.
+//! 5. Generated types appear only in `wire`, in `server` and where `sources` holds the
+//!    stream to a management server.
+//! 6. A bad set of rules never replaces a good one, and shows in metrics, log and
+//!    health report.
 //! 7. Counter keys are injective, unless the envoyproxy key format is switched on.
 //! 8. Label sets are fixed when rules compile; what values add is capped.
 //! 9. Every queue, cache, message and connection count has a limit and a setting.
@@ -72,8 +73,8 @@ pub mod health;
 pub mod tls;
 pub mod store;
 pub mod service;
-pub mod sources;
 pub mod wire;
+pub mod sources;
 pub mod server;
 pub mod settings;
 pub mod app;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::stats;
 use crate::clock::Clock;
 use crate::health::{Facts, Health, RulesFacts, StoreFacts};
 use crate::rules::Options;
@@ -27,7 +28,9 @@ impl<S: Store> Core<S> {
     /// Assembles the parts; no rules are loaded yet.
     pub fn new(settings: &Settings, store: S, clock: Clock) -> Self {
         let rules = Arc::new(Rules::empty());
-        let metrics = Arc::new(Metrics::new(settings.bounds.max_metric_paths));
+        let metrics =
+            Metrics::new(settings.bounds.max_metric_paths, stats::naming(&settings.metrics));
+        let metrics = Arc::new(metrics);
         let health = Arc::new(Health::new(facts(settings, store.name(), &clock)));
         let reloader = Reloader {
             rules: Arc::clone(&rules),
@@ -53,7 +56,7 @@ fn facts(settings: &Settings, store: &'static str, clock: &Clock) -> Facts {
         started_at: clock.now(),
         environment: settings.environment.clone(),
         rules: RulesFacts { needed: settings.rules.needed, ..Default::default() },
-        store: StoreFacts { name: store, ..Default::default() },
+        store: StoreFacts { name: store, needed: settings.store.needed(), ..Default::default() },
         ..Facts::default()
     }
 }

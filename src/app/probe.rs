@@ -21,11 +21,13 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) async fn watch_store(store: &AnyStore, health: Arc<Health>) {
     let mut changes = Changes::of(store);
     loop {
+        let is_connected = changes.is_connected();
         let started = Instant::now();
         let probe = store.probe().await;
         let latency = started.elapsed();
         let wait = if probe.is_ok() { FRESH } else { RETRY };
         health.update(|facts| {
+            facts.store.is_connected = is_connected;
             facts.store.has_answered |= probe.is_ok();
             facts.store.fault = probe.err().map(|error| error.to_string());
             facts.store.latency = Some(latency);
@@ -51,6 +53,14 @@ impl Changes {
             AnyStore::Redis(redis) => Self::OfOne(redis.connected()),
             AnyStore::PerSecond(both) => Self::OfOne(both.connected()),
             AnyStore::Memcached(memcached) => Self::OfSeveral(memcached.connected()),
+        }
+    }
+
+    /// Whether there is a connection now, where that is a question.
+    fn is_connected(&mut self) -> bool {
+        match self {
+            Self::None | Self::OfSeveral(_) => true,
+            Self::OfOne(connected) => *connected.borrow_and_update(),
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::sockets::Sockets;
-use super::{Core, probe, series};
+use super::{Core, probe, series, stats};
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
 use crate::server::{
@@ -17,10 +17,13 @@ use crate::server::{
 };
 use crate::settings::{self, Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
+use crate::sources::xds::XdsSource;
+use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::RedisStore;
 use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
+use crate::telemetry::Snapshot;
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
@@ -104,6 +107,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     if let Some(tls) = &listeners.tls {
         tasks.spawn(Arc::clone(tls).watch());
     }
+    let sinks = stats::start(&settings.metrics, &core);
     let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -113,6 +117,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
     drain(&settings, &core, &signals.shutdown, servers).await;
+    sinks.finish().await;
     Ok(())
 }
 
@@ -123,9 +128,12 @@ fn store(settings: &Settings) -> AnyStore {
             let max_counters = *max_counters;
             AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
         }
-        settings::Store::Redis(config) => {
-            tracing::info!(address = config.describe(), "counting in Redis");
-            let mut config = config.clone();
+        settings::Store::Redis { main, per_second, .. } => {
+            tracing::info!(address = main.describe(), "counting in Redis");
+            if per_second.is_some() {
+                tracing::warn!("there is no second Redis yet: all limits are counted in one");
+            }
+            let mut config = main.clone();
             config.key_slack_secs = key_slack_secs(settings);
             AnyStore::Redis(RedisStore::connect(config))
         }
@@ -145,8 +153,30 @@ fn key_slack_secs(settings: &Settings) -> u64 {
     }
 }
 
-/// Loads the rules for the first time and watches them from then on.
+/// Sees to it that rules come, from wherever they do.
 async fn load(
+    settings: &Settings,
+    core: &Core<RefusalCache<AnyStore>>,
+    signals: &Signals,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    match &settings.rules.xds {
+        None => load_files(settings, core, signals, tasks).await,
+        Some(options) => {
+            tracing::info!(server = %options.target, "rules come from a management server");
+            let health = Arc::clone(&core.health);
+            let source = XdsSource::new(options.clone(), health, core.reloader.clock.clone());
+            let reload = Arc::clone(&signals.reload);
+            let stop = signals.shutdown.stop.clone();
+            let reloader = core.reloader.clone();
+            tasks.spawn(source.watch(reload, stop, move |set| apply(reloader.clone(), set)));
+            Ok(())
+        }
+    }
+}
+
+/// Loads the rule files for the first time and watches them from then on.
+async fn load_files(
     settings: &Settings,
     core: &Core<RefusalCache<AnyStore>>,
     signals: &Signals,
@@ -171,19 +201,26 @@ async fn load(
         Err(error @ SourceError::Missing(_)) => {
             return Err(error).context("set RUNTIME_ROOT, RUNTIME_SUBDIRECTORY and RUNTIME_APPDIRECTORY to where the rules are");
         }
-        set => core.reloader.apply(set),
+        set => drop(core.reloader.apply(set)),
     }
     let reloader = core.reloader.clone();
-    // Compiling many rules takes a while, and must not hold up requests.
-    let apply = move |set| {
-        let reloader = reloader.clone();
-        let applied = tokio::task::spawn_blocking(move || reloader.apply(set));
+    let on_set = move |set| {
+        let applied = apply(reloader.clone(), set);
         async move { drop(applied.await) }
     };
     let reload = Arc::clone(&signals.reload);
     let stop = signals.shutdown.stop.clone();
-    tasks.spawn(source.watch(reload, stop, apply));
+    tasks.spawn(source.watch(reload, stop, on_set));
     Ok(())
+}
+
+/// Compiling many rules takes a while, and must not hold up requests.
+async fn apply<S>(reloader: Reloader, set: Result<S, S::Error>) -> Outcome
+where
+    S: RuleSet<Error: Send> + Send + 'static,
+{
+    let applied = tokio::task::spawn_blocking(move || reloader.apply(set)).await;
+    applied.unwrap_or_else(|_| Outcome::Refused("loading the rules was broken off".to_owned()))
 }
 
 fn example() -> FileSet {
@@ -243,7 +280,11 @@ fn serve(
             let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
             let sockets = sockets.clone();
             Arc::new(move |page| {
-                series::collect(&health.facts(), &front.service.store.store, page);
+                let store = &front.service.store;
+                let mut snapshot = Snapshot::default();
+                series::read(store, &mut snapshot);
+                page.take(&snapshot);
+                series::collect(&health.facts(), store, page);
                 sockets.collect(page);
             })
         },

@@ -1,13 +1,41 @@
-//! The series of the metrics page that are read off the parts when the page is asked for.
+//! What is read off the parts when the metrics page is asked for, or statsd is due.
 
-use crate::health::Facts;
-use crate::store::AnyStore;
+use super::process;
+use crate::health::{Facts, XdsFacts};
 use crate::store::memcached::MemcachedStats;
-use crate::store::redis::RedisStats;
-use crate::telemetry::{Kind, Page};
+use crate::store::refusals::RefusalsStats;
+use crate::store::{AnyStore, RefusalCache};
+use crate::telemetry::{CacheStats, Kind, MemcacheStats, Page, PoolStats, Snapshot};
 
-/// Adds them to `page`.
-pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
+/// Adds what envoyproxy/ratelimit has too, for statsd and the page.
+pub(super) fn read(store: &RefusalCache<AnyStore>, snapshot: &mut Snapshot) {
+    if let Some(refusals) = &store.refusals {
+        of_refusals(&refusals.stats()).read(snapshot);
+    }
+    match &store.store {
+        AnyStore::Memory(_) => {}
+        AnyStore::Redis(redis) => {
+            let stats = redis.stats();
+            let pool = PoolStats { active: stats.active, opened: stats.opened };
+            pool.read("redis_pool", snapshot);
+        }
+        AnyStore::PerSecond(both) => {
+            let [main, per_second] = both.stats();
+            let (active, opened) =
+                (main.active + per_second.active, main.opened + per_second.opened);
+            PoolStats { active, opened }.read("redis_pool", snapshot);
+        }
+        AnyStore::Memcached(memcached) => {
+            let stats = memcached.stats();
+            let pool = PoolStats { active: stats.active, opened: stats.opened };
+            pool.read("memcache_pool", snapshot);
+            of_memcached(&stats).read(snapshot);
+        }
+    }
+}
+
+/// Adds what is Tidegate's own, for the page.
+pub(super) fn collect(facts: &Facts, store: &RefusalCache<AnyStore>, page: &mut Page) {
     let gauge = |page: &mut Page, name, help, value: f64| {
         page.sample((name, Kind::Gauge, help), &[], value);
     };
@@ -41,66 +69,77 @@ pub(super) fn collect(facts: &Facts, store: &AnyStore, page: &mut Page) {
         "When the rules in force were loaded; 0 before that.",
         loaded_at,
     );
+    if let Some(xds) = &facts.rules.xds {
+        collect_xds(xds, page);
+    }
     gauge(
         page,
         "tidegate_store_up",
         "Whether the store answered its last probe: 1 or 0.",
         f64::from(u8::from(facts.store.has_answered && facts.store.fault.is_none())),
     );
-    match store {
-        AnyStore::Memory(memory) => {
-            gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
-        }
-        AnyStore::Redis(redis) => connections(redis.stats(), page),
-        AnyStore::PerSecond(both) => {
-            let [main, per_second] = both.stats();
-            let sum = RedisStats {
-                opened: main.opened + per_second.opened,
-                active: main.active + per_second.active,
-                errors: main.errors + per_second.errors,
-            };
-            connections(sum, page);
-        }
-        AnyStore::Memcached(memcached) => of_memcached(&memcached.stats(), page),
+    if let AnyStore::Memory(memory) = &store.store {
+        gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
+    }
+    process::collect(page);
+}
+
+fn of_refusals(stats: &RefusalsStats) -> CacheStats {
+    CacheStats {
+        entries: stats.entries,
+        hits: stats.hits,
+        misses: stats.lookups - stats.hits,
+        lookups: stats.lookups,
+        expired: stats.expired,
+        evicted: stats.evicted,
+        overwritten: stats.overwritten,
     }
 }
 
-fn of_memcached(stats: &MemcachedStats, page: &mut Page) {
-    let counter = |page: &mut Page, name, help, labels: &[(&'static str, &str)], value: u64| {
-        page.sample((name, Kind::Counter, help), labels, value as f64);
-    };
-    let active = "Connections to memcached that are open.";
-    let family = ("ratelimit_memcache_cx_active", Kind::Gauge, active);
-    page.sample(family, &[], stats.active as f64);
-    let opened = "Connections to memcached that were opened.";
-    counter(page, "ratelimit_memcache_cx_total", opened, &[], stats.opened);
-    let requested = "Counters asked for.";
-    counter(page, "ratelimit_memcache_keys_requested", requested, &[], stats.keys_requested());
-    counter(page, "ratelimit_memcache_keys_found", "Those there were.", &[], stats.keys_found());
-    let (increments, adds) = (stats.increments, stats.adds);
-    let name = "ratelimit_memcache_increment";
-    for (code, value) in
-        [("success", increments.success), ("miss", increments.miss), ("error", increments.error)]
-    {
-        counter(page, name, "Increments by what came of them.", &[("code", code)], value);
-    }
-    let name = "ratelimit_memcache_add";
-    for (code, value) in
-        [("success", adds.success), ("not_stored", adds.not_stored), ("error", adds.error)]
-    {
-        counter(page, name, "Counters begun, by what came of it.", &[("code", code)], value);
+fn of_memcached(stats: &MemcachedStats) -> MemcacheStats {
+    MemcacheStats {
+        increments: stats.increments.success,
+        increment_misses: stats.increments.miss,
+        increment_errors: stats.increments.error,
+        adds: stats.adds.success,
+        adds_not_stored: stats.adds.not_stored,
+        add_errors: stats.adds.error,
+        keys_requested: stats.keys_requested(),
+        keys_found: stats.keys_found(),
+        // Nothing is read before it is counted.
+        ..MemcacheStats::default()
     }
 }
 
-fn connections(stats: RedisStats, page: &mut Page) {
-    page.sample(
-        ("ratelimit_redis_pool_cx_active", Kind::Gauge, "Connections to Redis that are open."),
-        &[],
-        stats.active as f64,
-    );
-    page.sample(
-        ("ratelimit_redis_pool_cx_total", Kind::Counter, "Connections to Redis that were opened."),
-        &[],
-        stats.opened as f64,
-    );
+fn collect_xds(xds: &XdsFacts, page: &mut Page) {
+    let contact = xds.contact.map_or(0.0, |at| at.as_micros() as f64 / 1e6);
+    let series = [
+        (
+            "tidegate_xds_connected",
+            Kind::Gauge,
+            "Whether there is a connection to the management server: 1 or 0.",
+            f64::from(u8::from(xds.is_connected)),
+        ),
+        (
+            "tidegate_xds_updates_accepted_total",
+            Kind::Counter,
+            "Answers of the management server that were accepted.",
+            xds.accepted as f64,
+        ),
+        (
+            "tidegate_xds_updates_rejected_total",
+            Kind::Counter,
+            "Answers of the management server that were refused.",
+            xds.rejected as f64,
+        ),
+        (
+            "tidegate_xds_contact_timestamp_seconds",
+            Kind::Gauge,
+            "When the management server last sent rules; 0 before that.",
+            contact,
+        ),
+    ];
+    for (name, kind, help, value) in series {
+        page.sample((name, kind, help), &[], value);
+    }
 }

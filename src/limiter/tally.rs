@@ -9,7 +9,7 @@ pub struct Tally {
     pub total: u64,
     /// Hits beyond the limit.
     pub over: u64,
-    /// Those of them that were refused without asking the store.
+    /// Those of them that the refusal cache refused without asking the store.
     pub over_from_cache: u64,
     /// Hits between the near-limit threshold and the limit.
     pub near: u64,

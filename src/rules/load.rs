@@ -1,4 +1,4 @@
-//! Rule files to a ruleset: reads each file and what it says for all of its descriptors,
+//! Rules to a ruleset: reads each file or resource and what it says for all of its descriptors,
 //! which `descriptor` reads then.
 //!
 //! Goes on after an error, so that all of them are found. What grows meanwhile is
@@ -15,6 +15,7 @@ use super::level::Level;
 use super::problem::{Problem, Rejected};
 use super::read::is_given;
 use super::report::{Report, Reported, Spot, clip, describe};
+use super::resource::Resource;
 use super::ruleset::{NodeId, Spending};
 use super::scalar::{Value, resolve};
 use super::yaml::{self, Kind, Node, Place};
@@ -29,6 +30,18 @@ pub(super) fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rej
         loader.file = index;
         loader.names.push(file.name.clone());
         loader.file(file);
+    }
+    loader.finish()
+}
+
+/// Compiles `resources` in the order given.
+pub(super) fn load_resources(resources: &[Resource], options: Options) -> Result<Loaded, Rejected> {
+    let mut loader = Loader { options, ..Loader::default() };
+    for (index, resource) in resources.iter().enumerate() {
+        loader.file = index;
+        loader.names.push(resource.title().to_owned());
+        loader.report.begin(resource.title());
+        loader.root(&resource.root());
     }
     loader.finish()
 }
@@ -155,7 +168,9 @@ impl Loader {
             self.located(at);
         } else if !self.options.merge_domains {
             let found = format!("domain {:?} is taken by {}", clip(name), self.origin(node));
-            let allowed = "one file for each domain is allowed, unless domains are merged";
+            let what = if at.line == 0 { "resource" } else { "file" };
+            let allowed =
+                format!("one {what} for each domain is allowed, unless domains are merged");
             return Err(self.report.error(Spot { at, path: "" }, found, allowed));
         }
         Ok(node)
@@ -200,7 +215,10 @@ impl Loader {
 
     fn place(&self, (file, Place { line, column }): Origin) -> String {
         let name = self.names.get(file).map_or("", String::as_str);
-        format!("{name}:{line}:{column}")
+        match line {
+            0 => name.to_owned(),
+            line => format!("{name}:{line}:{column}"),
+        }
     }
 }
 

@@ -1,13 +1,13 @@
-//! YAML to [`Ruleset`]: the immutable, compiled form of all rules, and the look-up
+//! YAML, or data of the same form, to [`Ruleset`]: the immutable, compiled form of all rules, and the look-up
 //! of the rule that a descriptor meets.
 //!
-//! Pure: no I/O, no clock, no log. Every mistake of a set of files is found at once
-//! and located; a set with one error yields no ruleset. Reading the files belongs to
+//! Pure: no I/O, no clock, no log. Every mistake of a set of rules is found at once
+//! and located; a set with one error yields no ruleset. Getting the rules belongs to
 //! `sources`, counting to `limiter`.
 //!
 //! Text passes through `yaml` (located nodes), `scalar` (what YAML 1.1 takes them for),
 //! `fields` (merges applied, keys checked) and `read` (typed values) to `load` and
-//! `descriptor`, which grow the tree.
+//! `descriptor`, which grow the tree. Data comes in as such nodes, through `resource`.
 
 mod limit;
 mod pattern;
@@ -16,7 +16,7 @@ mod matcher;
 mod problem;
 mod ruleset;
 mod builder;
-mod yaml;
+pub(crate) mod yaml;
 mod scalar;
 mod report;
 mod level;
@@ -29,10 +29,12 @@ mod policy;
 mod criteria;
 mod metadata;
 mod descriptor;
+mod resource;
 mod load;
 
 pub use limit::{Accuracy, Algorithm, Limit, OnStoreError, Unit};
 pub use problem::{Problem, Rejected};
+pub use resource::{Descriptor, RateLimit, Resource};
 pub use ruleset::{
     Domain, Entry, How, NamedLimit, Node, Rule, RuleId, Ruleset, Spending, Step, Steps,
 };
@@ -46,14 +48,14 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
 }
 
-/// How a set of files becomes one ruleset.
+/// How a set of files or resources becomes one ruleset.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Files of one domain add up instead of excluding each other.
+    /// Files or resources of one domain add up instead of excluding each other.
     pub merge_domains: bool,
 }
 
-/// A ruleset and what is odd about its files.
+/// A ruleset and what is odd about where it comes from.
 #[derive(Debug)]
 pub struct Loaded {
     /// The compiled rules.
@@ -69,4 +71,13 @@ pub struct Loaded {
 /// [`Rejected`] lists every error of every file.
 pub fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rejected> {
     load::load(files, options)
+}
+
+/// Compiles a set of resources, in the order given; problems are named by the resource.
+///
+/// # Errors
+///
+/// [`Rejected`] lists every error of every resource.
+pub fn load_resources(resources: &[Resource], options: Options) -> Result<Loaded, Rejected> {
+    load::load_resources(resources, options)
 }

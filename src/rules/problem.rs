@@ -1,15 +1,15 @@
-//! What is wrong with a rule file, and where.
+//! What is wrong with rules, and where.
 
 use std::fmt;
 
 /// One mistake, located.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file's name.
+    /// The name of the file or resource.
     pub file: String,
-    /// Line, from 1; 0 when the problem is the file as a whole.
+    /// Line, from 1; 0 when the problem has no place, as in a resource.
     pub line: usize,
-    /// Column in characters, from 1; 0 when the problem is the file as a whole.
+    /// Column in characters, from 1; 0 when the problem has no place.
     pub column: usize,
     /// Domain and composite keys down to the place, joined by dots; may be empty.
     pub path: String,
@@ -36,7 +36,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A set of files with at least one error: nothing of it is used.
+/// A set of files or resources with at least one error: nothing of it is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", join(.errors))]
 pub struct Rejected {

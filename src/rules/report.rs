@@ -74,7 +74,7 @@ impl Report {
         self.seen.insert((spot.at, found.clone())).then(|| Problem {
             file: self.file.clone(),
             line: spot.at.line as usize,
-            column: spot.at.column as usize,
+            column: if spot.at.line == 0 { 0 } else { spot.at.column as usize },
             path: cut(spot.path, LONGEST_PATH),
             found,
             allowed,

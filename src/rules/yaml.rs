@@ -26,17 +26,17 @@ const EXPANDED_PER_NODE: usize = 10;
 /// A long text costs as much as one more node for each so many bytes.
 const BYTES_PER_NODE: usize = 32;
 
-/// A place in a file: line and column, both from 1.
+/// A place in a file: line and column, both from 1. Line 0 is no place to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(crate) struct Place {
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 /// A value and where it stands; for an alias, where the alias stands.
 #[derive(Debug)]
-pub(super) struct Node<'t> {
-    pub(super) at: Place,
+pub(crate) struct Node<'t> {
+    pub(crate) at: Place,
     body: Body<'t>,
 }
 
@@ -49,7 +49,7 @@ enum Body<'t> {
 
 /// What a node is.
 #[derive(Debug)]
-pub(super) enum Kind<'t> {
+pub(crate) enum Kind<'t> {
     Scalar(Scalar<'t>),
     Sequence(Vec<Node<'t>>),
     /// Keys and values in the order of the file: duplicates and merge keys included.
@@ -58,33 +58,33 @@ pub(super) enum Kind<'t> {
 
 /// Text that has yet to be resolved.
 #[derive(Debug)]
-pub(super) struct Scalar<'t> {
-    pub(super) text: Cow<'t, str>,
+pub(crate) struct Scalar<'t> {
+    pub(crate) text: Cow<'t, str>,
     /// Neither quoted nor a block.
-    pub(super) plain: bool,
+    pub(crate) plain: bool,
     /// The full tag, such as `tag:yaml.org,2002:str`.
-    pub(super) tag: Option<Box<str>>,
+    pub(crate) tag: Option<Box<str>>,
 }
 
 /// The first document of a file.
 #[derive(Debug)]
-pub(super) struct Document<'t> {
+pub(crate) struct Document<'t> {
     /// `None` for an empty file.
-    pub(super) root: Option<Node<'t>>,
+    pub(crate) root: Option<Node<'t>>,
     /// Where something follows the document.
-    pub(super) rest: Option<Place>,
+    pub(crate) rest: Option<Place>,
 }
 
 /// Why a text is not YAML.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct SyntaxError {
-    pub(super) at: Place,
-    pub(super) found: String,
-    pub(super) allowed: String,
+pub(crate) struct SyntaxError {
+    pub(crate) at: Place,
+    pub(crate) found: String,
+    pub(crate) allowed: String,
 }
 
 /// Parses the first document of `text`.
-pub(super) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
+pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
     let mut parser = Parser::new_from_str(text);
     let mut composer = Composer::default();
     while let Some(event) = parser.next_event() {
@@ -103,7 +103,11 @@ pub(super) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
 }
 
 impl<'t> Node<'t> {
-    pub(super) fn kind(&self) -> &Kind<'t> {
+    pub(super) fn new(at: Place, kind: Kind<'t>) -> Self {
+        Self { at, body: Body::Own(kind) }
+    }
+
+    pub(crate) fn kind(&self) -> &Kind<'t> {
         match &self.body {
             Body::Own(kind) => kind,
             Body::Shared(kind) => kind,
@@ -113,7 +117,7 @@ impl<'t> Node<'t> {
 
 impl Scalar<'_> {
     /// The key `<<`, which merges its value into the map.
-    pub(super) fn is_merge(&self) -> bool {
+    pub(crate) fn is_merge(&self) -> bool {
         self.text == "<<"
             && match &self.tag {
                 None => self.plain,

@@ -44,7 +44,7 @@ pub struct HttpState<S> {
 impl<S: Store> HttpState<S> {
     /// Every series as it is now.
     pub(super) fn page(&self) -> Page {
-        let mut page = Page::default();
+        let mut page = self.front.service.metrics.page();
         self.front.service.metrics.render(&mut page);
         (self.collect)(&mut page);
         page

@@ -8,22 +8,26 @@
 pub mod duration;
 mod listeners;
 mod memcached;
+mod metrics;
 mod names;
 mod reader;
+mod redis;
 mod store;
 mod table;
 mod tls;
 mod unsupported;
 mod value;
+mod xds;
 
 use std::time::Duration;
 
+pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
-use crate::health::RulesNeeded;
+use crate::health::{RulesNeeded, StoreNeeded};
 use crate::limiter::Policy;
 use crate::server::{Address, Endpoint, Reflection};
-use crate::sources::files;
+use crate::sources;
 use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
 use crate::telemetry::logs;
@@ -43,6 +47,8 @@ pub struct Settings {
     pub grpc: Grpc,
     /// The metrics listener, if there is one.
     pub prometheus: Option<Prometheus>,
+    /// How metrics are named, and who gets them.
+    pub metrics: Metrics,
     /// The log.
     pub log: Log,
     /// Where rules come from, and what holds without them.
@@ -97,10 +103,12 @@ pub struct Log {
 }
 
 /// Where rules come from, and what holds without them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// The rule files.
-    pub files: files::Options,
+    pub files: sources::files::Options,
+    /// The management server that rules come from instead.
+    pub xds: Option<sources::xds::Options>,
     /// Files of one domain add up instead of excluding each other.
     pub merge_domains: bool,
     /// Nothing says where they are: the example rules are served if there are none.
@@ -111,18 +119,34 @@ pub struct Rules {
 
 /// Where counters live.
 #[derive(Clone, Debug, PartialEq, Eq)]
-// There is one of it.
-#[allow(clippy::large_enum_variant)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum Store {
     /// This process.
     Memory {
         /// How many counters it holds at most.
         max_counters: usize,
     },
-    /// A Redis server.
-    Redis(RedisConfig),
+    /// Redis.
+    Redis {
+        /// The one for all limits, or for those that the other is not for.
+        main: RedisConfig,
+        /// The one for limits per second, if they have one of their own.
+        per_second: Option<RedisConfig>,
+        /// What of it there must be to be ready.
+        needed: StoreNeeded,
+    },
     /// One memcached server or several.
     Memcached(MemcachedConfig),
+}
+
+impl Store {
+    /// What of the store there must be to be ready.
+    pub fn needed(&self) -> StoreNeeded {
+        match self {
+            Self::Memory { .. } | Self::Memcached(_) => StoreNeeded::Answered,
+            Self::Redis { needed, .. } => *needed,
+        }
+    }
 }
 
 /// How much is accepted.

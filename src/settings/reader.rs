@@ -122,6 +122,11 @@ impl<'a> Reader<'a> {
         text
     }
 
+    /// Declares variables whose names are made of a value: `name` shows how.
+    pub(super) fn named_by_value(&mut self, name: &'static str, allowed: &str, help: &'static str) {
+        self.declare(name, String::new(), allowed.to_owned(), help);
+    }
+
     /// Notes a value that cannot be used; `found` must not hold a secret.
     pub(super) fn refuse(&mut self, name: &str, found: &str, allowed: &str) {
         self.errors.push(SettingError {

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, store};
+use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, metrics, store, xds};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::sources::files;
@@ -23,11 +23,13 @@ const MILLION: usize = 1_000_000;
 /// Reads every variable that is honoured; wrong ones leave their default.
 pub(super) fn read(r: &mut Reader<'_>) -> Settings {
     let listeners = listeners::read(r);
+    let (metrics, prometheus) = metrics::read(r, listeners.prometheus);
     Settings {
         http: listeners.http,
         debug: listeners.debug,
         grpc: listeners.grpc,
-        prometheus: listeners.prometheus,
+        prometheus,
+        metrics,
         log: log(r),
         environment: r.read(
             "TIDEGATE_ENVIRONMENT",
@@ -70,9 +72,10 @@ fn rules(r: &mut Reader<'_>) -> Rules {
         merge_domains: r.read(
             "MERGE_DOMAIN_CONFIG",
             false,
-            "Files of one domain add up instead of excluding each other.",
+            "Files, or resources, of one domain add up instead of excluding each other.",
         ),
         needed: rules_needed(r),
+        xds: xds::read(r),
     }
 }
 
@@ -248,9 +251,10 @@ fn bounds(r: &mut Reader<'_>) -> Bounds {
         ),
         max_metric_paths: r.within(
             "TIDEGATE_MAX_METRIC_PATHS",
-            10_000,
+            1000,
             0..=MILLION,
-            "Different paths that metrics are kept for.",
+            "Different metric paths that values of requests can make; each costs one for every 64 \
+             bytes begun. More share the series `tidegate_overflow`.",
         ),
     }
 }

@@ -23,7 +23,8 @@ use std::time::Duration;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::scan::{Found, Scan};
-use crate::rules::SourceFile;
+use super::RuleSet;
+use crate::rules::{self, Loaded, Rejected, SourceFile};
 
 /// Where rule files are, and how much of them is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,15 +101,28 @@ pub enum SourceError {
     Interrupted,
 }
 
-impl FileSet {
-    /// Names the files and what they hold: equal sets have equal digests.
-    pub fn digest(&self) -> u128 {
+impl RuleSet for FileSet {
+    type Error = SourceError;
+
+    fn digest(&self) -> u128 {
         let mut hasher = SipHasher13::new();
         for file in &self.files {
             file.name.hash(&mut hasher);
             file.bytes.hash(&mut hasher);
         }
         hasher.finish128().as_u128()
+    }
+
+    fn size(&self) -> usize {
+        self.files.len()
+    }
+
+    fn load(&self, options: rules::Options) -> Result<Loaded, Rejected> {
+        rules::load(&self.files, options)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 

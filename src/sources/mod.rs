@@ -1,9 +1,10 @@
 //! Where rules come from.
 //!
-//! A source delivers whole sets of raw files, each a candidate: it knows nothing of what
+//! A source delivers whole sets of raw rules, each a candidate: it knows nothing of what
 //! they say. Compiling them is `rules`' work, putting them into force that of [`Reloader`].
 
 pub mod files;
 mod reload;
+pub mod xds;
 
-pub use reload::Reloader;
+pub use reload::{Outcome, Reloader, RuleSet};

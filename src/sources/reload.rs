@@ -1,22 +1,54 @@
-//! From a set of files to the rules in force: compile, swap, tell; or keep the old ones.
+//! From a set of rules to the rules in force: compile, swap, tell; or keep the old ones.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::files::{FileSet, SourceError};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::rules::{self, Accuracy, Loaded, OnStoreError, Options, Rejected, Ruleset};
+use crate::rules::{Accuracy, Loaded, OnStoreError, Options, Rejected, Ruleset};
 use crate::service::{Rules, Snapshot};
 use crate::store::Abilities;
 use crate::telemetry::Metrics;
+
+/// A candidate for the rules in force.
+pub trait RuleSet {
+    /// Why there may be none.
+    type Error: fmt::Display;
+
+    /// Names what the set holds: equal sets have equal digests.
+    fn digest(&self) -> u128;
+
+    /// How many files or resources it is made of.
+    fn size(&self) -> usize;
+
+    /// Compiles it.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] lists every error of the set.
+    fn load(&self, options: Options) -> Result<Loaded, Rejected>;
+
+    /// What was odd on the way here, one line each.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// What became of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in force.
+    InForce,
+    /// It is not; this is what is wrong with it, one line each.
+    Refused(String),
+}
 
 /// Puts rules into force.
 #[derive(Clone, Debug)]
 pub struct Reloader {
     /// Where the rules in force stand.
     pub rules: Arc<Rules>,
-    /// How files become rules.
+    /// How sets become rules.
     pub options: Options,
     /// What can be counted; rules that go beyond are refused.
     pub abilities: Abilities,
@@ -29,29 +61,36 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Takes a set of files, or why there is none. Rules that are good as a whole replace
+    /// Takes a set of rules, or why there is none. Rules that are good as a whole replace
     /// those in force at once; anything else leaves them as they are, and is told.
-    pub fn apply(&self, set: Result<FileSet, SourceError>) {
+    pub fn apply<S: RuleSet>(&self, set: Result<S, S::Error>) -> Outcome {
         let set = match set {
             Ok(set) => set,
-            Err(error) => return self.refuse(&error.to_string()),
+            Err(error) => {
+                self.metrics.rule_files.failed();
+                let reason = error.to_string();
+                self.refuse(&reason);
+                return Outcome::Refused(reason);
+            }
         };
-        for warning in &set.warnings {
+        self.metrics.rule_files.succeeded(set.size());
+        for warning in set.warnings() {
             tracing::warn!("{warning}");
         }
-        match rules::load(&set.files, self.options) {
+        match set.load(self.options) {
             Ok(loaded) => match self.abilities.refused(&loaded.ruleset) {
                 refused if refused.is_empty() => {
                     // Half of it is plenty to tell versions apart.
                     self.swap(loaded, format!("{:016x}", set.digest() as u64));
+                    Outcome::InForce
                 }
                 refused => self.tell_and_refuse(&refused),
             },
-            Err(Rejected { errors, warnings }) => {
-                for warning in warnings {
+            Err(rejected) => {
+                for warning in &rejected.warnings {
                     tracing::warn!("{warning}");
                 }
-                self.tell_and_refuse(&errors);
+                self.tell_and_refuse(&rejected.errors)
             }
         }
     }
@@ -78,11 +117,13 @@ impl Reloader {
         tracing::info!(version, domains, limits, "rules loaded");
     }
 
-    fn tell_and_refuse(&self, errors: &[impl fmt::Display]) {
+    fn tell_and_refuse(&self, errors: &[impl fmt::Display]) -> Outcome {
         for error in errors.iter().take(MAX_LOGGED) {
             tracing::error!("rules refused: {error}");
         }
         self.refuse(&summary(errors));
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Outcome::Refused(lines.join("\n"))
     }
 
     fn refuse(&self, reason: &str) {

@@ -6,14 +6,18 @@
 //! error of one does not hide the others. A counter gets its end with the write that
 //! begins it: no lost reply leaves one that stays for ever.
 
+mod address;
 mod cluster;
 mod config;
 mod dial;
 mod link;
+mod login;
 mod node;
 mod per_second;
+mod race;
 mod reply;
 mod script;
+mod sentinel;
 mod slots;
 mod topology;
 
@@ -26,9 +30,9 @@ use redis::Script;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use config::{
-    Address, Dialing, Login, RedisConfig, RedisConfigError, ScriptClock, SocketType, Topology,
-};
+pub use address::{Address, RedisConfigError, SocketType};
+pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
+pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
 
 use cluster::Cluster;
@@ -45,7 +49,7 @@ use crate::limiter::Batch;
 /// It never counts an operation twice: what timed out or broke is answered with an error
 /// and not repeated, though it may have been counted. Without a connection every answer
 /// is [`StoreError::Unavailable`] and comes at once; a background task, which ends with
-/// the store, connects again about once a second at the latest.
+/// the store, connects again, twice a second or more often.
 ///
 /// In a cluster a batch goes to all slots at once; what one node fails to say is the error
 /// of its operations only. A set whose counters live in several slots is reserved slot by
@@ -79,12 +83,13 @@ impl RedisStore {
     pub fn connect(config: RedisConfig) -> Self {
         let config = Arc::new(config);
         let servers = match &config.topology {
-            Topology::Single(address) => Servers::one(&config, Target::Fixed(address.clone())),
-            Topology::Sentinel { .. } => Servers::one(&config, Target::NotBuilt),
             Topology::Cluster(seeds) => {
                 let cluster = Arc::new(Cluster::new(Arc::clone(&config), seeds.clone()));
                 let keeper = tokio::spawn(Arc::clone(&cluster).keep());
                 Servers::Cluster { cluster, _keeper: AbortOnDropHandle::new(keeper) }
+            }
+            Topology::Single(_) | Topology::Sentinel { .. } => {
+                Servers::one(&config, Target::new(&config.topology, &config.dialing))
             }
         };
         Self { config, servers, errors: AtomicU64::new(0) }

@@ -1,7 +1,6 @@
-//! From the metric path of a rule to labels, as the users of envoyproxy/ratelimit have
-//! them on their dashboards.
+//! The metric path of a rule as metric names allow it.
 
-/// The path as metric names allow it: `:` and `|` become `_`, and so do the dots of
+/// `path` as the users of envoyproxy/ratelimit have it on their dashboards: `:` and `|` become `_`, and so do the dots of
 /// anything that looks like an IPv4 address.
 pub(super) fn sanitise(path: &str) -> String {
     let mut out: Vec<char> =
@@ -38,15 +37,6 @@ fn ipv4_end(text: &[char], at: usize) -> Option<usize> {
     Some(end)
 }
 
-/// Names and values of labels.
-pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
-
-/// The labels of a sanitised path: `domain`, `key1`, `key2`. Deeper levels are summed,
-/// and a dot in a domain or value shifts what comes after it, as it always did there.
-pub(super) fn labels(path: &str) -> Labels<'_> {
-    ["domain", "key1", "key2"].into_iter().zip(path.split('.')).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,11 +49,5 @@ mod tests {
         check("d.v_12345.6.7.8901", "d.v_12345_6_7_8901");
         check("d.v_1.2.3", "d.v_1.2.3");
         check("d:x|y.é*", "d_x_y.é*");
-    }
-
-    #[test]
-    fn levels_become_labels() {
-        assert_eq!(labels("d.a.b.c"), [("domain", "d"), ("key1", "a"), ("key2", "b")]);
-        assert_eq!(labels("d.a"), [("domain", "d"), ("key1", "a")]);
     }
 }

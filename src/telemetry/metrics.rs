@@ -1,146 +1,118 @@
-//! All counters of the process and their names on the page.
+//! All counters of the process.
+//!
+//! Decisions touch atomics only; names are made when somebody asks. What requests can
+//! bring, paths with values in them and domains that do not exist, is held up to a cap.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-use parking_lot::RwLock;
-
-use super::metric_path::{Labels, labels, sanitise};
-use super::prometheus::{Kind, Page, metric_name};
+use super::capped::{Capped, Counts};
+use super::counter::Counter;
+use super::families as f;
+use super::metric::Snapshot;
+use super::metric_path::sanitise;
+use super::naming::Naming;
+use super::paths::PathCounters;
+use super::prometheus::{Kind, Page};
+use super::timing::{Durations, Method, Queue, Timer};
 use crate::limiter::{Decision, Plan, Tally};
 use crate::rules::{RuleId, Ruleset};
-
-/// A counter that stays at its maximum instead of starting over.
-#[derive(Debug, Default)]
-struct Counter(AtomicU64);
-
-impl Counter {
-    fn add(&self, n: u64) {
-        if n > 0 && self.0.fetch_add(n, Relaxed).checked_add(n).is_none() {
-            self.0.store(u64::MAX, Relaxed);
-        }
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// The counters of one metric path.
-#[derive(Debug, Default)]
-struct PathCounters {
-    total: Counter,
-    over: Counter,
-    near: Counter,
-    within: Counter,
-    shadow: Counter,
-    given_back: Counter,
-}
-
-impl PathCounters {
-    fn add(&self, tally: &Tally) {
-        self.total.add(tally.total);
-        self.over.add(tally.over);
-        self.near.add(tally.near);
-        self.within.add(tally.within);
-        self.shadow.add(tally.shadow);
-        self.given_back.add(tally.given_back);
-    }
-
-    fn families(&self) -> [(&'static str, u64); 6] {
-        [
-            ("ratelimit_service_rate_limit_total_hits", self.total.get()),
-            ("ratelimit_service_rate_limit_over_limit", self.over.get()),
-            ("ratelimit_service_rate_limit_near_limit", self.near.get()),
-            ("ratelimit_service_rate_limit_within_limit", self.within.get()),
-            ("ratelimit_service_rate_limit_shadow_mode", self.shadow.get()),
-            ("ratelimit_service_rate_limit_total_negative_hits", self.given_back.get()),
-        ]
-    }
-}
 
 /// The counters of a ruleset's rules, looked up once when it is loaded.
 #[derive(Debug, Default)]
 pub struct Handles(Vec<Arc<PathCounters>>);
 
-const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// Observed durations of one gRPC method.
+/// Attempts to read files that are watched.
 #[derive(Debug, Default)]
-struct Durations {
-    requests: Counter,
-    buckets: [Counter; BUCKETS.len()],
-    sum_micros: Counter,
+pub struct Loads {
+    attempts: Counter,
+    failures: Counter,
+    files: Counter,
 }
 
-/// A method call under way; counted when it is dropped.
-#[derive(Debug)]
-pub struct Timer<'m>(&'m Durations, Instant);
+impl Loads {
+    /// Counts an attempt that read so many files.
+    pub fn succeeded(&self, files: usize) {
+        self.attempts.add(1);
+        self.files.set(files as u64);
+    }
 
-impl Drop for Timer<'_> {
-    fn drop(&mut self) {
-        let Self(durations, started) = self;
-        let elapsed = started.elapsed();
-        durations.requests.add(1);
-        durations.sum_micros.add(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
-        if let Some(bucket) = BUCKETS.iter().position(|le| elapsed.as_secs_f64() <= *le) {
-            durations.buckets[bucket].add(1);
-        }
+    /// Counts an attempt that failed.
+    pub fn failed(&self) {
+        self.attempts.add(1);
+        self.failures.add(1);
+    }
+
+    fn read(&self, what: &str, snapshot: &mut Snapshot) {
+        let what: Arc<str> = Arc::from(what);
+        snapshot.add_part(&f::LOAD_ATTEMPTS, Arc::clone(&what), self.attempts.get());
+        snapshot.add_part(&f::LOAD_FAILURES, Arc::clone(&what), self.failures.get());
+        snapshot.add_part(&f::LOAD_VALUES, what, self.files.get());
     }
 }
 
 /// The metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
-    paths: RwLock<HashMap<String, Arc<PathCounters>>>,
-    unknown_domains: RwLock<HashMap<String, Arc<Counter>>>,
-    max_value_paths: usize,
+    naming: Arc<Naming>,
+    paths: Capped<PathCounters>,
+    unknown_domains: Capped<Counter>,
     should_rate_limit: Durations,
-    health_check: Durations,
+    check: Durations,
     service_errors: Counter,
     store_errors: Counter,
     global_shadow: Counter,
     loads: Counter,
     failed_loads: Counter,
+    /// Reading the rule files.
+    pub rule_files: Loads,
+    /// Reading the certificates of the listeners.
+    pub certificates: Loads,
+    queues: OnceLock<Vec<Arc<Queue>>>,
+    pub(super) dropped_timers: Counter,
+    pub(super) failed_flushes: Counter,
 }
 
 /// Where statistics go once there are too many paths, and unknown domains.
 const OVERFLOW: &str = "tidegate_overflow";
 
+/// The same as a path: domain and key.
+const OVERFLOW_PATH: &str = "tidegate_overflow.tidegate_overflow";
+
 /// How many unknown domains are told apart.
 const MAX_UNKNOWN_DOMAINS: usize = 100;
 
-/// The longest name that a request may give a series; longer ones go to the overflow, so
-/// that requests cannot fill the memory.
-const MAX_NAME_BYTES: usize = 512;
-
 impl Metrics {
     /// Metrics that tell apart at most `max_value_paths` metric paths beyond the rules'
-    /// own; what requests bring beyond that goes to one series.
-    pub fn new(max_value_paths: usize) -> Self {
+    /// own; what requests bring beyond that goes to one series. A path costs one for every
+    /// 64 bytes begun.
+    pub fn new(max_value_paths: usize, naming: Naming) -> Self {
+        let durations = |method: Method| Durations::new(naming.scale(method.name()));
         Self {
-            paths: RwLock::default(),
-            unknown_domains: RwLock::default(),
-            max_value_paths,
-            should_rate_limit: Durations::default(),
-            health_check: Durations::default(),
+            paths: Capped::new(max_value_paths),
+            unknown_domains: Capped::new(MAX_UNKNOWN_DOMAINS),
+            should_rate_limit: durations(Method::ShouldRateLimit),
+            check: durations(Method::Check),
+            naming: Arc::new(naming),
             service_errors: Counter::default(),
             store_errors: Counter::default(),
             global_shadow: Counter::default(),
             loads: Counter::default(),
             failed_loads: Counter::default(),
+            rule_files: Loads::default(),
+            certificates: Loads::default(),
+            queues: OnceLock::new(),
+            dropped_timers: Counter::default(),
+            failed_flushes: Counter::default(),
         }
     }
 
-    /// The counters of a ruleset's rules. A path known from before keeps its counts.
+    /// The counters of a ruleset's rules, from now on. A path known from before keeps its
+    /// counts; what no rule has and nobody counts leaves after a while.
     pub fn handles(&self, ruleset: &Ruleset) -> Handles {
-        let mut paths = self.paths.write();
-        let rules = ruleset.rules().iter();
-        Handles(
-            rules.map(|rule| Arc::clone(paths.entry(sanitise(&rule.path)).or_default())).collect(),
-        )
+        let paths: Vec<String> = ruleset.rules().iter().map(|rule| sanitise(&rule.path)).collect();
+        self.unknown_domains.reload(std::iter::empty());
+        Handles(self.paths.reload(paths.iter().map(String::as_str)))
     }
 
     /// Counts a decision. `handles` belong to the ruleset that it was made with.
@@ -152,7 +124,7 @@ impl Metrics {
         }
         if decision.domain_unknown {
             let descriptors = decision.statuses.len() as u64;
-            self.unknown_domain(domain).add(descriptors);
+            self.unknown_domains.of_request(&sanitise(domain)).add(descriptors);
         }
         if decision.shadowed {
             self.global_shadow.add(1);
@@ -184,111 +156,109 @@ impl Metrics {
 
     /// Starts the clock of a `ShouldRateLimit` call.
     pub fn time_should_rate_limit(&self) -> Timer<'_> {
-        Timer(&self.should_rate_limit, Instant::now())
+        self.time(Method::ShouldRateLimit)
     }
 
     /// Starts the clock of a health `Check` call.
     pub fn time_health_check(&self) -> Timer<'_> {
-        Timer(&self.health_check, Instant::now())
+        self.time(Method::Check)
+    }
+
+    /// Sends timer samples to these queues from now on; only the first call counts.
+    pub(super) fn send_timers(&self, queues: Vec<Arc<Queue>>) {
+        let _ = self.queues.set(queues);
+    }
+
+    fn time(&self, method: Method) -> Timer<'_> {
+        Timer {
+            method,
+            started: Instant::now(),
+            durations: self.durations(method),
+            queues: self.queues.get().map(Vec::as_slice).unwrap_or_default(),
+            dropped: &self.dropped_timers,
+        }
+    }
+
+    fn durations(&self, method: Method) -> &Durations {
+        match method {
+            Method::ShouldRateLimit => &self.should_rate_limit,
+            Method::Check => &self.check,
+        }
     }
 
     fn add(&self, handles: &Handles, rule: Option<RuleId>, path: Option<&str>, tally: &Tally) {
         match (path, rule.and_then(|id| handles.0.get(id.0 as usize))) {
-            (Some(path), _) => self.value_path(&sanitise(path), handles.0.len()).add(tally),
+            (Some(path), _) => self.paths.of_request(&sanitise(path)).add(tally),
             (None, Some(counters)) => counters.add(tally),
             (None, None) => {}
         }
     }
 
-    /// The counters of a path that holds values of the request.
-    fn value_path(&self, path: &str, rules: usize) -> Arc<PathCounters> {
-        if let Some(counters) = self.paths.read().get(path) {
-            return Arc::clone(counters);
-        }
-        let mut paths = self.paths.write();
-        let full = paths.len() >= self.max_value_paths.saturating_add(rules);
-        let path = if full || path.len() > MAX_NAME_BYTES {
-            format!("{OVERFLOW}.{OVERFLOW}")
-        } else {
-            path.to_owned()
-        };
-        Arc::clone(paths.entry(path).or_default())
-    }
-
-    /// The counter of a domain without rules. Domains whose metric names are the same
-    /// share it.
-    fn unknown_domain(&self, domain: &str) -> Arc<Counter> {
-        let name = metric_name(domain.get(..MAX_NAME_BYTES).unwrap_or(domain));
-        if let Some(counter) = self.unknown_domains.read().get(&name) {
-            return Arc::clone(counter);
-        }
-        let mut domains = self.unknown_domains.write();
-        let full = domains.len() >= MAX_UNKNOWN_DOMAINS || domain.len() > MAX_NAME_BYTES;
-        let name = if full { OVERFLOW.to_owned() } else { name };
-        Arc::clone(domains.entry(name).or_default())
-    }
-
-    /// Adds every series to `page`. A path's counters appear once they are not zero.
-    pub fn render(&self, page: &mut Page) {
-        self.render_paths(page);
-        let counter = |page: &mut Page, name: &str, help, labels: &[_], value: &Counter| {
-            page.sample((name, Kind::Counter, help), labels, value.get() as f64);
-        };
-        let name = "ratelimit_service_should_rate_limit_error";
-        let help = "Requests that got no decision, by cause.";
-        counter(page, name, help, &[("err_type", "service_error")], &self.service_errors);
-        counter(page, name, help, &[("err_type", "redis_error")], &self.store_errors);
-        let name = "ratelimit_service_global_shadow_mode";
-        let help = "Requests over limit that SHADOW_MODE let pass.";
-        counter(page, name, help, &[], &self.global_shadow);
-        let name = "ratelimit_service_config_load_success";
-        counter(page, name, "Loads of rules that took effect.", &[], &self.loads);
-        let name = "ratelimit_service_config_load_error";
-        counter(page, name, "Loads of rules that were refused.", &[], &self.failed_loads);
-        for (domain, value) in &*self.unknown_domains.read() {
-            let name = format!("ratelimit_service_rate_limit_{domain}_domain_not_found");
-            counter(page, &name, "Descriptors of a domain without rules.", &[], value);
-        }
-        self.should_rate_limit.render("ShouldRateLimit", page);
-        self.health_check.render("Check", page);
-    }
-
-    /// Several paths can have the same labels: they add up.
-    fn render_paths(&self, page: &mut Page) {
-        let mut sums: BTreeMap<(&str, Labels<'_>), u64> = BTreeMap::new();
-        let paths = self.paths.read();
-        for (path, counters) in &*paths {
-            for (family, value) in counters.families().into_iter().filter(|(_, v)| *v > 0) {
-                let sum = sums.entry((family, labels(path))).or_default();
-                *sum = sum.saturating_add(value);
+    /// Adds what was counted to `snapshot`. A path's counters appear once they are not zero.
+    pub fn read(&self, snapshot: &mut Snapshot) {
+        self.paths.each(OVERFLOW_PATH, |path, counters| {
+            for (metric, value) in counters.readings().into_iter().filter(|(_, v)| *v > 0) {
+                snapshot.add_part(metric, Arc::clone(path), value);
             }
+        });
+        self.unknown_domains.each(OVERFLOW, |domain, counter| {
+            snapshot.add_part(&f::DOMAIN_NOT_FOUND, Arc::clone(domain), counter.get());
+        });
+        snapshot.add_part(&f::ERRORS, Arc::from("service_error"), self.service_errors.get());
+        snapshot.add_part(&f::ERRORS, Arc::from("redis_error"), self.store_errors.get());
+        snapshot.add(&f::GLOBAL_SHADOW, self.global_shadow.get());
+        snapshot.add(&f::CONFIG_LOADED, self.loads.get());
+        snapshot.add(&f::CONFIG_REFUSED, self.failed_loads.get());
+        self.rule_files.read("runtime", snapshot);
+        if self.certificates.attempts.get() > 0 {
+            self.certificates.read("certs", snapshot);
         }
-        for ((family, labels), value) in sums {
-            page.sample((family, Kind::Counter, "Hits by rule."), &labels, value as f64);
+        for method in Method::ALL {
+            let requests = self.durations(method).requests.get();
+            snapshot.add_part(&f::REQUESTS, Arc::from(method.name()), requests);
         }
+    }
+
+    /// An empty page whose names are those of the settings.
+    pub fn page(&self) -> Page {
+        Page::new(Arc::clone(&self.naming))
+    }
+
+    /// Adds every series to `page`.
+    pub fn render(&self, page: &mut Page) {
+        let mut snapshot = Snapshot::default();
+        self.read(&mut snapshot);
+        page.take(&snapshot);
+        for method in Method::ALL {
+            page.histogram(method.name(), self.durations(method));
+        }
+        let mut own = |name, kind, help, value: u64| {
+            page.sample((name, kind, help), &[], value as f64);
+        };
+        own("tidegate_metric_paths", Kind::Gauge, "Metric paths held.", self.paths.len() as u64);
+        own(
+            "tidegate_metric_paths_overflow_total",
+            Kind::Counter,
+            "Decisions counted under tidegate_overflow, as there were too many metric paths.",
+            self.paths.overflowed(),
+        );
+        own(
+            "tidegate_statsd_dropped_timers_total",
+            Kind::Counter,
+            "Timer samples that found no place on their way to statsd.",
+            self.dropped_timers.get(),
+        );
+        own(
+            "tidegate_statsd_failed_flushes_total",
+            Kind::Counter,
+            "Flushes to statsd that could not be sent as a whole.",
+            self.failed_flushes.get(),
+        );
     }
 }
 
-impl Durations {
-    fn render(&self, method: &str, page: &mut Page) {
-        let method = ("grpc_method", method);
-        let requests =
-            ("ratelimit_service_total_requests", Kind::Counter, "gRPC calls, by method.");
-        page.sample(requests, &[method], self.requests.get() as f64);
-        let family = (
-            "ratelimit_service_response_time_seconds",
-            Kind::Histogram,
-            "Duration of gRPC calls, by method.",
-        );
-        let mut sum = 0;
-        for (le, bucket) in BUCKETS.iter().zip(&self.buckets) {
-            sum += bucket.get();
-            page.line(family, "_bucket", &[method, ("le", &le.to_string())], sum as f64);
-        }
-        let count = self.requests.get();
-        page.line(family, "_bucket", &[method, ("le", "+Inf")], count as f64);
-        let seconds = Duration::from_micros(self.sum_micros.get()).as_secs_f64();
-        page.line(family, "_sum", &[method], seconds);
-        page.line(family, "_count", &[method], count as f64);
+impl Counts for Counter {
+    fn total(&self) -> u64 {
+        self.get()
     }
 }

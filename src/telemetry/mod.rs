@@ -1,13 +1,40 @@
 //! What the process tells about itself: metrics and logs.
 //!
 //! Metrics are a function of the decision: the core counts nothing, [`Metrics::record`]
-//! reads it off the answer. Every series is declared once, in [`Metrics::render`] or in
-//! the collector that the composition root adds.
+//! reads it off the answer. What envoyproxy/ratelimit has too is declared once in
+//! [`families`], and its names for statsd and Prometheus follow; what is Tidegate's own
+//! (`tidegate_*`) is on the page only, declared where it is added.
+//!
+//! Values are read when somebody asks: the page ([`Page`]) or a statsd server ([`Sink`]).
+//! Sending is the only I/O here, beside the log.
 
+mod capped;
+mod counter;
+mod facts;
+pub mod families;
 pub mod logs;
+mod mapping;
+mod metric;
 mod metric_path;
 mod metrics;
+mod mogrify;
+mod naming;
+mod paths;
 mod prometheus;
+mod sink;
+mod statsd;
+mod tags;
+mod template;
+mod timing;
 
-pub use metrics::{Handles, Metrics, Timer};
+pub use facts::{CacheStats, MemcacheStats, PoolStats};
+pub use mapping::{Mapping, MappingError};
+pub use metric::{Metric, Reading, Snapshot};
+pub use metrics::{Handles, Loads, Metrics};
+pub use mogrify::Mogrifier;
+pub use naming::{Millisecond, Naming};
 pub use prometheus::{Kind, Page};
+pub use sink::{Collect, Sink, SinkConfig, Target, sinks};
+pub use statsd::Dialect;
+pub use tags::Tags;
+pub use timing::{Method, Timer};

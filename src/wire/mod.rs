@@ -3,6 +3,7 @@
 //! Pure. Requests are borrowed, not copied; every bound is checked here, and every error
 //! becomes a gRPC code or an HTTP status in [`Failure`].
 
+pub mod discovery;
 mod failure;
 mod health;
 pub mod json;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tidegate::rules::{Options, SourceFile, load};
+use tidegate::telemetry::families;
 
 /// The YAML examples of a page that are whole rule files.
 fn examples(page: &str) -> Vec<String> {
@@ -25,4 +26,16 @@ fn every_rule_file_that_is_shown_is_good() {
             assert_eq!(loaded.warnings, [], "{page}\n{example}");
         }
     }
+}
+
+#[test]
+fn every_metric_is_documented_under_both_names() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let page = fs::read_to_string(page).unwrap();
+    for metric in families::ALL {
+        let row = format!("| `{}` | `{}` | ", metric.statsd(), metric.prometheus());
+        assert_eq!(page.matches(&row).count(), 1, "{row}");
+    }
+    assert_eq!(page.lines().filter(|line| line.starts_with("| `ratelimit")).count(), 29);
+    assert_eq!(families::ALL.len(), 32);
 }

@@ -27,7 +27,8 @@ use tokio::time::Instant;
 
 use nodes::{Map, Nodes, Owner};
 
-use super::config::{Address, RedisConfig};
+use super::address::Address;
+use super::config::RedisConfig;
 use super::slots::slot;
 use super::topology::Direction;
 use super::{RedisStats, reply, script};

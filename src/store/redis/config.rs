@@ -1,14 +1,9 @@
 //! Where Redis is and how to talk to it, checked before anything connects.
-//!
-//! Errors name what is wrong but never quote an address, which may hold credentials.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
-
+use super::address::{Address, Place, RedisConfigError, SocketType};
+use super::login::{Credentials, Login};
 use crate::store::secret::Secret;
 use crate::tls::ClientTls;
 
@@ -42,7 +37,7 @@ pub enum Topology {
         /// Where sentinels are.
         sentinels: Vec<Address>,
         /// Who we say we are to them.
-        login: Login,
+        login: Credentials,
     },
     /// A cluster, found through any of these.
     Cluster(Vec<Address>),
@@ -52,22 +47,14 @@ pub enum Topology {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialing {
     /// Who we say we are.
-    pub login: Login,
+    pub login: Credentials,
     /// The database to count in.
     pub db: i64,
     /// Whether and how the connection is encrypted.
     pub tls: Option<ClientTls>,
-    /// How long one attempt may take, greeting included. One second.
+    /// How long one attempt may take, name resolution and greeting included; none of its
+    /// other steps gets more than a second of it. One second.
     pub connect_timeout: Duration,
-}
-
-/// Who a client says it is; empty, it says nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Login {
-    /// The user; none is Redis' `default`.
-    pub user: Option<String>,
-    /// The password.
-    pub password: Option<Secret>,
 }
 
 /// The clock of sliding windows and buckets. (Fixed windows go by the batch's, as
@@ -81,71 +68,56 @@ pub enum ScriptClock {
     Batch,
 }
 
-/// The kind of socket Redis listens on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SocketType {
-    /// `tcp`: the address is `host:port` or a `redis://` URL.
-    #[default]
-    Tcp,
-    /// `unix`: the address is a path.
-    Unix,
-}
-
-/// Why an address of Redis cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RedisConfigError {
-    /// Neither `tcp` nor `unix`.
-    #[error("unknown socket type {0:?}: allowed are `tcp` and `unix`")]
-    SocketType(String),
-    /// `rediss://`.
-    #[error("TLS to Redis is not supported yet: use `redis://` in place of `rediss://`")]
-    Tls,
-    /// A scheme other than `redis`.
-    #[error("unknown scheme `{0}://`: allowed are `redis://`, `host:port` and a socket's path")]
-    Scheme(String),
-    /// Not an address at all.
-    #[error(
-        "not an address of Redis: expected `host:port`, \
-         `redis://[user[:password]@]host:port[/db]` or a socket's path \
-         (special characters in user and password percent-encoded)"
-    )]
-    Address,
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// Host, which is resolved for each connection, and port.
-    Tcp(String, u16),
-    /// The path of a socket.
-    Unix(PathBuf),
-}
-
 impl RedisConfig {
-    /// Reads an address: `host:port`, `redis://[user[:password]@]host:port[/db]`, or the
-    /// path of a unix socket (which starts with `/`, unless the socket type says `unix`).
-    /// Port 6379 may be left out.
+    /// One server: `host:port`, `redis://[user[:password]@]host:port[/db]`, the same with
+    /// `rediss://` for TLS, `redis+unix:///path[?db=..]`, or the path of a unix socket
+    /// (which starts with `/`, unless the socket type says `unix`). Port 6379 may be left
+    /// out.
     ///
-    /// `auth` is `password` or `user:password`, split at the first colon, and wins over
-    /// credentials in the address; empty, it says nothing.
+    /// `auth` is read by [`Login::parse`] and wins over credentials in the address; empty,
+    /// it says nothing.
     ///
     /// # Errors
     ///
-    /// When the address has another form or asks for TLS.
+    /// When the address has another form.
     pub fn new(
         address: &str,
         socket_type: SocketType,
         auth: Option<&Secret>,
     ) -> Result<Self, RedisConfigError> {
-        let mut config = if socket_type == SocketType::Unix || address.starts_with('/') {
-            Self::unix(address)?
-        } else {
-            Self::tcp(address)?
-        };
+        let mut place = Place::parse(address, socket_type)?;
         if let Some(auth) = auth.filter(|auth| !auth.expose().is_empty()) {
-            config.dialing.login = Login::parse(auth);
+            place.login = Login::parse(auth);
         }
-        Ok(config)
+        let topology = Topology::Single(place.address.clone());
+        Ok(Self::with(topology, place))
+    }
+
+    /// The primary that sentinels know: `name,host:port[,host:port...]`. Port 26379 must
+    /// be named. A login in an address is the one for the sentinels.
+    ///
+    /// # Errors
+    ///
+    /// When there are fewer than two items, or one of them is no address.
+    pub fn sentinel(text: &str) -> Result<Self, RedisConfigError> {
+        let (name, addresses) = text.split_once(',').ok_or(RedisConfigError::Sentinels)?;
+        let name = name.trim();
+        if name.is_empty() || name.contains("://") {
+            return Err(RedisConfigError::Sentinels);
+        }
+        let (sentinels, mut place) = Place::parse_all(addresses.split(','))?;
+        let login = Credentials::Given(std::mem::take(&mut place.login));
+        Ok(Self::with(Topology::Sentinel { name: name.to_owned(), sentinels, login }, place))
+    }
+
+    /// A cluster, by the addresses of some of its nodes: `host:port[,host:port...]`.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no address.
+    pub fn cluster(text: &str) -> Result<Self, RedisConfigError> {
+        let (seeds, place) = Place::parse_all(text.split(','))?;
+        Ok(Self::with(Topology::Cluster(seeds), place))
     }
 
     /// The address without credentials, for logs.
@@ -161,89 +133,19 @@ impl RedisConfig {
         }
     }
 
-    fn unix(address: &str) -> Result<Self, RedisConfigError> {
-        let path = address.strip_prefix("unix://").unwrap_or(address);
-        if path.is_empty() || path.contains("://") {
-            return Err(RedisConfigError::Address);
-        }
-        Ok(Self::at(Address::Unix(path.into())))
-    }
-
-    fn tcp(address: &str) -> Result<Self, RedisConfigError> {
-        let url = match address.split_once("://") {
-            Some(("redis", _)) => address.to_owned(),
-            Some(("rediss", _)) => return Err(RedisConfigError::Tls),
-            // Only what can be a scheme is quoted: a password may contain `://` as well.
-            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                return Err(RedisConfigError::Scheme(scheme.to_owned()));
-            }
-            Some(_) => return Err(RedisConfigError::Address),
-            None => format!("redis://{address}"),
-        };
-        let info = url.into_connection_info().map_err(|_| RedisConfigError::Address)?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            return Err(RedisConfigError::Address);
-        };
-        // Hosts in a list, as clusters and sentinels have them, come out as one name.
-        if host.is_empty() || host.contains(',') {
-            return Err(RedisConfigError::Address);
-        }
-        let settings = info.redis_settings();
-        let mut config = Self::at(Address::Tcp(host.clone(), *port));
-        config.dialing.login = Login {
-            user: settings.username().map(str::to_owned),
-            password: settings.password().map(Secret::new),
-        };
-        config.dialing.db = settings.db();
-        Ok(config)
-    }
-
-    fn at(address: Address) -> Self {
+    fn with(topology: Topology, place: Place) -> Self {
         Self {
-            topology: Topology::Single(address),
+            topology,
             dialing: Dialing {
-                login: Login::default(),
-                db: 0,
-                tls: None,
+                login: Credentials::Given(place.login),
+                db: place.db,
+                tls: place.is_encrypted.then(ClientTls::default),
                 connect_timeout: Duration::from_secs(1),
             },
             timeout: Duration::from_millis(500),
             expiration_jitter_max_secs: 0,
             key_slack_secs: 0,
             clock: ScriptClock::default(),
-        }
-    }
-}
-
-impl Login {
-    /// Reads `password` or `user:password`, split at the first colon.
-    pub fn parse(auth: &Secret) -> Self {
-        let (user, password) = auth.expose().split_once(':').unwrap_or(("", auth.expose()));
-        Self {
-            user: Some(user.to_owned()).filter(|user| !user.is_empty()),
-            password: Some(Secret::new(password)),
-        }
-    }
-}
-
-impl FromStr for SocketType {
-    type Err = RedisConfigError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "tcp" => Ok(Self::Tcp),
-            "unix" => Ok(Self::Unix),
-            _ => Err(RedisConfigError::SocketType(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
         }
     }
 }

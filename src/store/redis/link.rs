@@ -16,14 +16,18 @@ use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::config::{Address, Dialing};
+use super::address::Address;
+use super::config::{Dialing, Topology};
 use super::dial::{self, Driver};
+use super::race::within;
+use super::sentinel::Sentinels;
 use crate::store::StoreError;
 
-/// Waits between attempts to connect: doubling, each shortened at random by up to a half
-/// so that replicas do not come back in step.
+/// Times from one attempt to connect to the next: doubling, each shortened at random by up
+/// to a half so that replicas do not come back in step. A server that comes back is found
+/// within the longest of them, or within the second that a step of dialling may take.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
 /// A connection, or the time between two.
 pub(super) struct Link {
@@ -33,10 +37,11 @@ pub(super) struct Link {
 }
 
 /// The server that a link leads to.
-#[derive(Clone, Debug)]
 pub(super) enum Target {
     /// One that does not move.
     Fixed(Address),
+    /// The primary that sentinels know.
+    Sentinels(Box<Sentinels>),
     /// A topology that nothing leads to yet.
     NotBuilt,
 }
@@ -104,18 +109,18 @@ impl Link {
     }
 
     /// Keeps a connection to `target` open for as long as it is polled.
-    pub(super) async fn keep(self: Arc<Self>, target: Target, dialing: Arc<Dialing>) {
-        let address = target.to_string();
+    pub(super) async fn keep(self: Arc<Self>, mut target: Target, dialing: Arc<Dialing>) {
+        let name = target.to_string();
         let mut backoff = BACKOFF_MIN;
         let mut told = false;
         loop {
-            let opening = async { dial::open(&target.locate().await?, &dialing).await };
-            let opening = tokio::time::timeout(dialing.connect_timeout, opening).await;
-            match opening.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
-                Ok((connection, driver)) => {
+            let started = Instant::now();
+            match within(dialing.connect_timeout, target.open(&dialing)).await {
+                Ok((address, (connection, driver))) => {
                     tracing::info!(%address, "connected to Redis");
                     let opened = Instant::now();
-                    let reason = self.serve(connection, driver).await;
+                    let moved = target.moved(&address, &dialing);
+                    let reason = self.serve(connection, driver, moved).await;
                     tracing::warn!(%address, %reason, "lost the connection to Redis");
                     // A connection that breaks at once, such as one to a read-only replica,
                     // does not start the waits anew.
@@ -125,19 +130,26 @@ impl Link {
                 }
                 Err(error) => {
                     if !told {
-                        tracing::warn!(%address, reason = %error, "cannot connect to Redis");
+                        tracing::warn!(address = name, reason = %error, "cannot connect to Redis");
                     }
                     self.state.store(Arc::new(Err(error.to_string())));
+                    target.doubt();
                 }
             }
             told = true;
-            tokio::time::sleep(backoff.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
+            // Counted from the start of the attempt: one that took its time has waited.
+            tokio::time::sleep_until(started + backoff.mul_f64(1.0 - fastrand::f64() / 2.0)).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
-    /// Lends the connection to callers until it breaks; tells why it did.
-    async fn serve(&self, connection: MultiplexedConnection, mut driver: Driver) -> String {
+    /// Lends the connection to callers until it breaks or `moved` ends; tells why it did.
+    async fn serve(
+        &self,
+        connection: MultiplexedConnection,
+        mut driver: Driver,
+        moved: impl Future<Output = String>,
+    ) -> String {
         let (faults, mut fault) = mpsc::channel(1);
         let live =
             Live { connection, opened: Instant::now(), silent_since: AtomicU64::new(0), faults };
@@ -148,6 +160,7 @@ impl Link {
         let reason = tokio::select! {
             _ = &mut driver => closed(),
             fault = fault.recv() => fault.unwrap_or_else(closed),
+            reason = moved => reason,
         };
         // In this order: who loses the connection with the driver finds none to go on with.
         self.state.store(Arc::new(Err(reason.clone())));
@@ -158,11 +171,46 @@ impl Link {
 }
 
 impl Target {
-    /// Where the server is now.
-    async fn locate(&self) -> RedisResult<Address> {
+    /// The server or servers of `topology`; `dialing` is how those of the data are reached.
+    pub(super) fn new(topology: &Topology, dialing: &Dialing) -> Self {
+        match topology {
+            Topology::Single(address) => Self::Fixed(address.clone()),
+            Topology::Sentinel { name, sentinels, login } => {
+                // Trust and time are shared; login and database are the data's own.
+                let dialing = Dialing { login: login.clone(), db: 0, ..dialing.clone() };
+                let sentinels = Sentinels::new(name.clone(), sentinels.clone(), dialing);
+                Self::Sentinels(Box::new(sentinels))
+            }
+            Topology::Cluster(_) => Self::NotBuilt,
+        }
+    }
+
+    /// Opens a connection to where the server is now.
+    async fn open(
+        &mut self,
+        dialing: &Dialing,
+    ) -> RedisResult<(Address, (MultiplexedConnection, Driver))> {
         match self {
-            Self::Fixed(address) => Ok(address.clone()),
+            Self::Fixed(address) => Ok((address.clone(), dial::open(address, dialing).await?)),
+            Self::Sentinels(sentinels) => sentinels.open(dialing).await,
             Self::NotBuilt => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        }
+    }
+
+    /// Has the server looked for anew, as it could not be reached.
+    fn doubt(&mut self) {
+        if let Self::Sentinels(sentinels) = self {
+            sentinels.doubt();
+        }
+    }
+
+    /// Ends when the server is elsewhere; tells where.
+    async fn moved(&mut self, from: &Address, dialing: &Dialing) -> String {
+        match self {
+            Self::Fixed(_) | Self::NotBuilt => std::future::pending().await,
+            Self::Sentinels(sentinels) => {
+                format!("the primary is now at {}", sentinels.moved(from, dialing).await)
+            }
         }
     }
 }
@@ -171,6 +219,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(address) => address.fmt(f),
+            Self::Sentinels(sentinels) => sentinels.fmt(f),
             Self::NotBuilt => f.write_str("a topology that is not built"),
         }
     }
@@ -181,10 +230,8 @@ impl Live {
         if self.silent_since.load(Ordering::Relaxed) != 0 {
             self.silent_since.store(0, Ordering::Relaxed);
         }
-        // After a fail-over the old primary stays where it is; a new connection may find
-        // the new one.
-        if is_read_only(reply) {
-            self.fail("the server is a read-only replica".to_owned());
+        if let Some(reason) = fault(reply) {
+            self.fail(reason.to_owned());
         }
     }
 
@@ -211,10 +258,19 @@ fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-fn is_read_only(reply: &Value) -> bool {
-    match reply {
-        Value::ServerError(error) => error.kind() == Some(ServerErrorKind::ReadOnly),
-        Value::Array(elements) => elements.iter().any(is_read_only),
-        _ => false,
+/// Why a server that answers so is left: a new connection may find another server, the same
+/// in a better state, or a login that is in force.
+fn fault(reply: &Value) -> Option<&'static str> {
+    let error = match reply {
+        Value::ServerError(error) => error,
+        Value::Array(elements) => return elements.iter().find_map(fault),
+        _ => return None,
+    };
+    match (error.kind(), error.code()) {
+        (Some(ServerErrorKind::ReadOnly), _) => Some("the server is a read-only replica"),
+        (Some(ServerErrorKind::BusyLoading), _) => Some("the server is loading its data"),
+        (Some(ServerErrorKind::MasterDown), _) => Some("the server has lost its primary"),
+        (_, "NOAUTH" | "WRONGPASS") => Some("the server wants another login"),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use redis::{Pipeline, ServerErrorKind, Value};
 
-use super::config::Address;
+use super::address::Address;
 use super::slots::SLOTS;
 
 /// What one node believes.

@@ -36,6 +36,7 @@ pub struct Refusals {
     hits: AtomicU64,
     expired: AtomicU64,
     evicted: AtomicU64,
+    overwritten: AtomicU64,
 }
 
 /// Figures for metrics, since the start.
@@ -51,6 +52,8 @@ pub struct RefusalsStats {
     pub expired: u64,
     /// Facts that gave way to others before they ended.
     pub evicted: u64,
+    /// Facts that took the place of an older one about the same counter.
+    pub overwritten: u64,
 }
 
 /// Hears of what other processes give back, or does not: then the cache rests.
@@ -103,6 +106,7 @@ impl Refusals {
             hits: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            overwritten: AtomicU64::new(0),
         }
     }
 
@@ -142,6 +146,7 @@ impl Refusals {
             hits: self.hits.load(Relaxed),
             expired: self.expired.load(Relaxed),
             evicted: self.evicted.load(Relaxed),
+            overwritten: self.overwritten.load(Relaxed),
         }
     }
 
@@ -198,9 +203,11 @@ impl Refusals {
         if bucket.epoch != ticket.epoch || !self.is_active() {
             return;
         }
-        if bucket.put(fact).is_some_and(|old| old.ends > now) {
-            self.evicted.fetch_add(1, Relaxed);
-        }
+        match bucket.put(fact) {
+            Some(old) if old.name == fact.name => self.overwritten.fetch_add(1, Relaxed),
+            Some(old) if old.ends > now => self.evicted.fetch_add(1, Relaxed),
+            _ => 0,
+        };
     }
 
     /// Forgets the counter of an operation.
@@ -263,7 +270,7 @@ impl Bucket {
     }
 
     /// Puts a fact in its own place, a free one, or that of the fact which ends first. Tells
-    /// which other one had to give way.
+    /// what was there.
     fn put(&mut self, fact: Fact) -> Option<Fact> {
         let own = |place: &Option<Fact>| place.is_some_and(|old| old.name == fact.name);
         let rank = |place: &Option<Fact>| match place {
@@ -272,7 +279,7 @@ impl Bucket {
             Some(old) => (2, old.ends),
         };
         let place = self.facts.iter_mut().min_by_key(|place| rank(place))?;
-        place.replace(fact).filter(|old| old.name != fact.name)
+        place.replace(fact)
     }
 }
 

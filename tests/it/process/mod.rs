@@ -10,6 +10,7 @@ mod memcached;
 mod listeners;
 mod protocol;
 mod redis_faults;
+mod xds;
 
 /// Two requests a year for each user.
 const RULES: &str = "

@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tidegate::wire::pb::grpc::health::v1::health_check_response::ServingStatus;
 
 use super::RULES;
+use crate::support::certs::Authority;
 use crate::support::clients::{Client, post};
 use crate::support::process::{Tidegate, eventually};
 use crate::support::redis::RedisServer;
@@ -73,6 +74,55 @@ async fn a_killed_redis_fails_calls_quickly_until_it_is_back() {
     redis.restart();
     eventually("hits are counted again", || (json(&tidegate) == 200).then_some(()));
     eventually("all is well", || (tidegate.health()["status"] == "ready").then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_follows_the_connection_if_asked_to() {
+    let mut redis = RedisServer::start_tcp();
+    let setup = Tidegate::with_rules(RULES).redis(&redis);
+    let tidegate = setup.env("REDIS_HEALTH_CHECK_ACTIVE_CONNECTION", "true").start();
+    let client = Client::connect(tidegate.grpc()).await;
+    assert_eq!(client.health("ratelimit").await.unwrap(), ServingStatus::Serving);
+    for _ in 0..2 {
+        redis.kill();
+        let lost = || (tidegate.get("/healthcheck").status == 500).then_some(());
+        eventually("readiness is lost with the connection", lost);
+        assert_eq!(client.health("ratelimit").await.unwrap(), ServingStatus::NotServing);
+        assert_eq!(tidegate.health()["status"], "not_ready");
+        redis.restart();
+        tidegate.wait_ready();
+        assert_eq!(client.health("ratelimit").await.unwrap(), ServingStatus::Serving);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_and_a_certificate_may_come_later() {
+    let authority = Authority::new();
+    let identity = authority.issue("server", &["redis.example"]);
+    let redis = RedisServer::start_tls(&identity, &authority.ca(), &[]);
+    redis.command::<()>(&["ACL", "SETUSER", "gate", "on", ">hunter2", "~*", "+@all"]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let mut setup = Tidegate::with_rules(RULES).redis(&redis);
+    for (name, file) in [
+        ("REDIS_AUTH_FILE", "login"),
+        ("REDIS_TLS_CLIENT_CERT", "client.crt"),
+        ("REDIS_TLS_CLIENT_KEY", "client.key"),
+        ("REDIS_TLS_CACERT", "ca.crt"),
+    ] {
+        setup = setup.env(name, path(file).display());
+    }
+    let setup = setup.env("REDIS_TLS", "true").env("LOG_LEVEL", "trace");
+    let tidegate = setup.env("TIDEGATE_REDIS_TLS_SERVER_NAME", "redis.example").start_unready();
+    let warned = tidegate.wait_for_event("cannot connect to Redis");
+    assert!(warned["reason"].as_str().unwrap().contains("login"), "{warned}");
+
+    std::fs::write(path("login"), "gate:hunter2\n").unwrap();
+    std::fs::copy(authority.ca(), path("ca.crt")).unwrap();
+    authority.issue_into(dir.path(), "client", &["tidegate"]);
+    tidegate.wait_ready();
+    assert_eq!(json(&tidegate), 200);
+    assert!(!tidegate.log().contains("hunter2"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

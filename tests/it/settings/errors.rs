@@ -11,7 +11,7 @@ fn all_errors_come_at_once() {
         "REDIS_TIMEOUT=10",
         "NEAR_LIMIT_RATIO=-1",
         "LIMIT_RESET_HEADER=Rate Limit",
-        "REDIS_TLS=true",
+        "REDIS_TLS=yes",
         "TIDEGATE_DRAIN_DELY=3s",
     ]);
     let expected = [
@@ -19,12 +19,11 @@ fn all_errors_come_at_once() {
         "LOG_LEVEL: found \"loud\"; allowed: trace, debug, info, warn or error",
         "TIDEGATE_RULES_POLL_INTERVAL: found \"1ms\"; \
          allowed: a duration such as 300ms, 1.5h or 2h45m, 10ms to 10s",
+        "REDIS_TLS: found \"yes\"; allowed: true or false",
         "REDIS_TIMEOUT: found \"10\"; \
          allowed: a duration such as 300ms, 1.5h or 2h45m, 1ms to 1h",
         "NEAR_LIMIT_RATIO: found \"-1\"; allowed: a number, 0 or more",
         "LIMIT_RESET_HEADER: found \"Rate Limit\"; allowed: an HTTP header name",
-        "REDIS_TLS: found \"true\"; \
-         allowed: false, as this is not supported yet: TLS to Redis",
         "TIDEGATE_DRAIN_DELY: found a name that is not known; \
          allowed: a known name; the nearest is TIDEGATE_DRAIN_DELAY",
     ];
@@ -34,38 +33,14 @@ fn all_errors_come_at_once() {
 }
 
 #[test]
-fn what_would_weaken_safety_or_change_counts_is_refused() {
-    for word in [
-        "REDIS_TLS=1",
-        "REDIS_TLS=yes",
-        "REDIS_TYPE=cluster",
-        "REDIS_TYPE=SENTINEL",
-        "CONFIG_TYPE=GRPC_XDS_SOTW",
-        "REDIS_PERSECOND=t",
-        "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT=true",
-    ] {
-        let found = errors(&[word]);
-        assert_eq!(found.len(), 1, "{word}");
-        let (name, _) = word.split_once('=').unwrap();
-        assert!(found[0].starts_with(name) && found[0].contains("not supported yet"), "{found:?}");
-    }
-    for word in ["REDIS_TLS=F", "REDIS_TYPE=single", "CONFIG_TYPE=FILE", "REDIS_PERSECOND=0"] {
-        assert!(read(&[word]).unwrap().warnings.is_empty(), "{word}");
-    }
-}
-
-#[test]
 fn what_is_not_used_is_a_warning_if_it_asks_for_something() {
     let warnings = |word: &str| read(&[word]).unwrap().warnings;
-    let statsd = "STATSD_HOST is set but not used yet: Metrics are served to Prometheus only";
-    assert_eq!(warnings("STATSD_HOST=statsd.local"), [statsd]);
-    for word in ["LOCAL_CACHE_SIZE_IN_BYTES=1000000", "TRACING_ENABLED=true", "USE_STATSD=true"] {
-        assert_eq!(warnings(word).len(), 1, "{word}");
-    }
+    let tracing = "TRACING_SERVICE_NAME is set but not used yet: Traces are not exported yet";
+    assert_eq!(warnings("TRACING_SERVICE_NAME=edge"), [tracing]);
+    assert_eq!(warnings("TRACING_ENABLED=true").len(), 1);
     for word in [
-        "LOCAL_CACHE_SIZE_IN_BYTES=0",
+        "LOCAL_CACHE_SIZE_IN_BYTES=1000000",
         "TRACING_ENABLED=0",
-        "USE_STATSD=false",
         "REDIS_POOL_SIZE=10",
         "MEMCACHE_HOST_PORT=",
         "NOT_OURS=1",
@@ -107,7 +82,7 @@ fn values_that_cannot_be_used() {
 #[test]
 fn redis_urls_that_cannot_be_used_are_not_shown() {
     for (url, allowed) in [
-        ("rediss://me:hunter2@redis", "TLS to Redis is not supported yet"),
+        ("rediss://me:hunter2@redis:x", "expected `host:port`"),
         ("a:1,hunter2:2", "expected `host:port`"),
         ("redis://me:hunter2@redis/x", "host:port[/db]"),
         ("http://hunter2@redis", "`redis://`"),

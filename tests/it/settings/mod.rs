@@ -3,9 +3,12 @@
 mod duration;
 mod errors;
 mod memcached;
+mod metrics;
 mod page;
 mod tls;
+mod redis;
 mod values;
+mod xds;
 
 use tidegate::settings::{SettingErrors, Settings};
 

@@ -21,7 +21,7 @@ fn address(host: &str, port: u16) -> Address {
 
 fn redis(environment: &[&str]) -> RedisConfig {
     match good(environment).store {
-        Store::Redis(redis) => redis,
+        Store::Redis { main, .. } => main,
         memory => panic!("{environment:?}: {memory:?}"),
     }
 }
@@ -128,13 +128,14 @@ fn empty_values_count_as_unset_with_a_warning_except_text() {
     assert_eq!(settings.rules.files.app_directory, "");
     assert_eq!(settings.shutdown.drain_delay, Duration::from_secs(3));
     let default = "is set but empty: its default is used";
-    let expected = ["PORT", "LOG_LEVEL", "BACKEND_TYPE", "SHADOW_MODE", "LIMIT_RESET_HEADER"];
+    let expected =
+        ["PORT", "LOG_LEVEL", "BACKEND_TYPE", "SHADOW_MODE", "LIMIT_RESET_HEADER", "REDIS_TLS"];
     for name in expected {
         assert!(settings.warnings.contains(&format!("{name} {default}")), "{name}");
     }
     let url = "REDIS_URL is set but empty: it counts as unset".to_owned();
     assert!(settings.warnings.contains(&url));
-    assert_eq!(settings.warnings.len(), 7, "{:#?}", settings.warnings);
+    assert_eq!(settings.warnings.len(), 8, "{:#?}", settings.warnings);
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn the_store_is_redis_if_there_is_a_url() {
     assert!(in_memory(&["REDIS_URL="]));
     assert!(in_memory(&["REDIS_SOCKET_TYPE=tcp", "REDIS_AUTH=x"]));
     assert!(in_memory(&["REDIS_URL=localhost:6379", "BACKEND_TYPE=memory"]));
-    assert!(in_memory(&["REDIS_URL=rediss://unusable", "BACKEND_TYPE=memory"]));
+    assert!(in_memory(&["REDIS_URL=http://unusable", "BACKEND_TYPE=memory"]));
     assert!(!in_memory(&["REDIS_URL=localhost:6379"]));
     assert!(!in_memory(&["REDIS_URL=localhost:6379", "BACKEND_TYPE="]));
     assert!(!in_memory(&["REDIS_URL=localhost:6379", "BACKEND_TYPE=redis"]));

@@ -2,6 +2,7 @@
 
 mod directory;
 mod watch;
+mod xds;
 
 use std::fs;
 use std::path::Path;

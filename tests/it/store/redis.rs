@@ -5,13 +5,18 @@ mod algorithms;
 mod clocks;
 mod cluster;
 mod failure;
+mod login;
+mod sentinel;
+mod tls;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{GiveBack, Spend};
 use tidegate::limiter::{Batch, Meter, NewOperation, Refused};
 use tidegate::rules::Algorithm;
+use tidegate::store::redis::RedisStore;
 use tidegate::store::{Store, StoreError};
 
 use super::{RedisServer, apply, becomes, config, connect, meter, values};
@@ -164,4 +169,18 @@ async fn stats_tell_of_connections_and_errors() {
     server.restart();
     becomes(&store, true).await;
     assert_eq!(stats(&store), (2, 1, 2));
+}
+
+/// Why the store has no connection, once it has tried.
+async fn refusal(store: &RedisStore) -> String {
+    let tried = async {
+        loop {
+            match store.probe().await {
+                Err(StoreError::Unavailable(text)) if text != "not connected yet" => return text,
+                Err(_) => tokio::task::yield_now().await,
+                Ok(()) => panic!("the door was open"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), tried).await.expect("an attempt to connect")
 }

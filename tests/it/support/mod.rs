@@ -8,4 +8,6 @@ pub(crate) mod forward;
 pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod sentinels;
 pub(crate) mod stores;
+pub(crate) mod xds;

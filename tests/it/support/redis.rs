@@ -1,35 +1,84 @@
 //! A Redis of a test's own: a `redis-server` process on an address nobody else uses.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue, Value};
 use tempfile::TempDir;
+use tidegate::tls::Identity;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(2);
 
-/// A running Redis without persistence; it ends with this value.
+/// A running Redis without persistence; it ends with this value. Tests command it over a
+/// unix socket, wherever else it listens.
 pub(crate) struct RedisServer {
     dir: TempDir,
     port: Option<u16>,
+    options: Vec<String>,
+    password: Option<&'static str>,
     child: Child,
 }
 
 impl RedisServer {
     /// Starts a server on a unix socket.
     pub(crate) fn start() -> Self {
-        Self::started(None).unwrap_or_else(|log| panic!("redis-server did not start:\n{log}"))
+        let started = Self::started(tempdir(), None, Vec::new(), None);
+        started.unwrap_or_else(|log| panic!("redis-server did not start:\n{log}"))
     }
 
     /// Starts a server on a free TCP port.
     pub(crate) fn start_tcp() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with more options (`--name`, `value`).
+    pub(crate) fn start_with(more: &[&str]) -> Self {
+        Self::on_a_port(None, |_, port| {
+            let listen = ["--port", port, "--bind", "127.0.0.1"];
+            listen.iter().chain(more).map(|&word| word.to_owned()).collect()
+        })
+    }
+
+    /// Starts a server that speaks nothing but TLS with clients that show a certificate.
+    pub(crate) fn start_tls(server: &Identity, ca: &Path, more: &[&str]) -> Self {
+        let tls = tls_options(server, ca);
+        Self::on_a_port(None, |_, port| {
+            let listen = ["--port", "0", "--tls-port", port, "--bind", "127.0.0.1"];
+            let all = listen.iter().chain(more).map(|&word| word.to_owned());
+            all.chain(tls.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]))
+                .collect()
+        })
+    }
+
+    /// Starts a sentinel with that password and those lines in its file.
+    pub(crate) fn start_sentinel(password: &'static str, lines: &str) -> Self {
+        Self::on_a_port(Some(password), |dir, port| {
+            let file = dir.join("sentinel.conf");
+            let listen = match lines.contains("tls-ca-cert-file") {
+                true => format!("port 0\ntls-port {port}\n"),
+                false => format!("port {port}\n"),
+            };
+            let login = format!("requirepass {password}\nsentinel sentinel-pass {password}\n");
+            let text = format!("bind 127.0.0.1\n{listen}{lines}\n{login}");
+            std::fs::write(&file, text).expect("write sentinel.conf");
+            vec![file.display().to_string(), "--sentinel".to_owned()]
+        })
+    }
+
+    /// Starts a server with the options made for a directory and a free port.
+    fn on_a_port(
+        password: Option<&'static str>,
+        options: impl Fn(&Path, &str) -> Vec<String>,
+    ) -> Self {
         // Between finding a free port and its use somebody else may take it.
         let mut log = String::new();
         for _ in 0..5 {
-            match Self::started(Some(free_port())) {
+            let (dir, port) = (tempdir(), free_port());
+            let options = options(dir.path(), &port.to_string());
+            match Self::started(dir, Some(port), options, password) {
                 Ok(server) => return server,
                 Err(failure) => log = failure,
             }
@@ -45,6 +94,11 @@ impl RedisServer {
         }
     }
 
+    /// The port of a server that has one.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.expect("a port")
+    }
+
     /// Ends the server and forgets its data.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill redis-server");
@@ -54,7 +108,7 @@ impl RedisServer {
     /// Starts the server again where it was, empty.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.dir, self.port);
+        self.child = spawn(&self.dir, &self.options);
         assert!(self.is_up(), "redis-server did not restart:\n{}", self.log());
     }
 
@@ -93,10 +147,14 @@ impl RedisServer {
         self.command(&[b"PTTL", key])
     }
 
-    fn started(port: Option<u16>) -> Result<Self, String> {
-        let dir = tempfile::tempdir().expect("a directory for Redis");
-        let child = spawn(&dir, port);
-        let mut server = Self { dir, port, child };
+    fn started(
+        dir: TempDir,
+        port: Option<u16>,
+        options: Vec<String>,
+        password: Option<&'static str>,
+    ) -> Result<Self, String> {
+        let child = spawn(&dir, &options);
+        let mut server = Self { dir, port, options, password, child };
         if server.is_up() { Ok(server) } else { Err(server.log()) }
     }
 
@@ -114,10 +172,8 @@ impl RedisServer {
     }
 
     fn connect(&self) -> redis::RedisResult<Connection> {
-        let url = match self.port {
-            Some(port) => format!("redis://127.0.0.1:{port}"),
-            None => format!("redis+unix://{}", self.socket().display()),
-        };
+        let login = self.password.map(|password| format!("?pass={password}")).unwrap_or_default();
+        let url = format!("redis+unix://{}{login}", self.socket().display());
         redis::Client::open(url)?.get_connection_with_timeout(PATIENCE)
     }
 
@@ -148,16 +204,31 @@ fn free_port() -> u16 {
     socket.local_addr().expect("its address").port()
 }
 
-fn spawn(dir: &TempDir, port: Option<u16>) -> Child {
-    let socket = dir.path().join("redis.sock").display().to_string();
-    let port = port.map(|port| port.to_string());
+fn tempdir() -> TempDir {
+    tempfile::tempdir().expect("a directory for Redis")
+}
+
+/// The options of a server's TLS, by name.
+pub(crate) fn tls_options(server: &Identity, ca: &Path) -> [(&'static str, String); 4] {
+    let text = |path: &Path| path.display().to_string();
+    [
+        ("tls-cert-file", text(&server.certificate)),
+        ("tls-key-file", text(&server.key)),
+        ("tls-ca-cert-file", text(ca)),
+        ("tls-replication", "yes".to_owned()),
+    ]
+}
+
+fn spawn(dir: &TempDir, options: &[String]) -> Child {
     let mut command = Command::new("redis-server");
-    match &port {
-        Some(port) => command.args(["--port", port, "--bind", "127.0.0.1"]),
-        None => command.args(["--port", "0", "--unixsocket", &socket]),
+    match options {
+        [] => command.args(["--port", "0"]),
+        options => command.args(options),
     };
     command
-        .args(["--save", "", "--appendonly", "no"])
+        .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+        .arg("--unixsocket")
+        .arg(dir.path().join("redis.sock"))
         .arg("--dir")
         .arg(dir.path())
         .arg("--logfile")

@@ -5,10 +5,13 @@ use std::time::Duration;
 use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::redis::{PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType};
+use tidegate::tls::ClientTls;
 
+use super::certs::Authority;
 use super::cluster::RedisCluster;
 use super::memcached::MemcachedServer;
 use super::redis::RedisServer;
+use super::sentinels::Watched;
 
 /// A memory store of the default size.
 pub(crate) fn memory() -> MemoryStore {
@@ -19,6 +22,23 @@ pub(crate) fn memory() -> MemoryStore {
 /// batches, and counters outlive a test that takes its time.
 pub(crate) async fn redis(server: &RedisServer) -> RedisStore {
     connected(RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap()).await
+}
+
+/// The same over TLS, with a certificate of the authority that the server trusts. (A server
+/// of that kind is made by [`RedisServer::start_tls`].)
+pub(crate) async fn over_tls(server: &RedisServer, authority: &Authority) -> RedisStore {
+    let mut config = RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap();
+    config.dialing.tls = Some(ClientTls {
+        ca: Some(authority.ca()),
+        identity: Some(authority.issue("client", &["tidegate"])),
+        ..ClientTls::default()
+    });
+    connected(config).await
+}
+
+/// The same with the primary that sentinels name.
+pub(crate) async fn over_sentinel(watched: &Watched) -> RedisStore {
+    connected(watched.config()).await
 }
 
 /// The same, over a cluster.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::nodes::Owner;
-use crate::store::redis::config::Address;
+use crate::store::redis::address::Address;
 use crate::store::redis::dial;
 use crate::store::redis::topology::{View, questions};
 

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::store::redis::config::{Address, Dialing};
+use crate::store::redis::address::Address;
+use crate::store::redis::config::Dialing;
 use crate::store::redis::link::Target;
 use crate::store::redis::node::Node;
 use crate::store::redis::slots::SLOTS;

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate::limiter::Action::Spend;
-use tidegate::store::redis::RedisStore;
+use tidegate::store::redis::{RedisConfig, RedisStore, SocketType};
 use tidegate::store::{Store, StoreError};
 
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
 use super::super::{RedisServer, apply, becomes, config, connect, values};
+use super::refusal;
 
 const TIMEOUT: Duration = Duration::from_millis(200);
 /// Far more than anything here takes on a busy machine, far less than for ever.
@@ -172,6 +176,96 @@ async fn a_server_turned_replica_is_left_and_tried_again() {
     server.command::<()>(&["REPLICAOF", "NO", "ONE"]);
     becomes(&store, true).await;
     assert_eq!(spend(&store).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_server_cut_off_from_its_primary_is_left_and_tried_again() {
+    let server = RedisServer::start();
+    server.command::<()>(&["CONFIG", "SET", "replica-serve-stale-data", "no"]);
+    let store = connect(config(&server)).await;
+    server.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    let Err(StoreError::Refused(text)) = spend(&store).await else { panic!("it counted") };
+    assert!(text.contains("MASTER is down"), "{text}");
+    becomes(&store, false).await;
+    server.command::<()>(&["REPLICAOF", "NO", "ONE"]);
+    becomes(&store, true).await;
+    assert_eq!(spend(&store).await, Ok(1));
+}
+
+#[tokio::test]
+async fn answers_that_another_connection_may_change_replace_this_one() {
+    for error in ["NOAUTH no", "WRONGPASS no", "LOADING data", "MASTERDOWN gone", "READONLY no"] {
+        let address = impostor(error).await;
+        let config = RedisConfig::new(&address, SocketType::Tcp, None).unwrap();
+        let store = connect(config).await;
+        let Err(StoreError::Refused(text)) = spend(&store).await else { panic!("it counted") };
+        assert!(text.contains(error.split_once(' ').unwrap().1), "{text}");
+        becomes(&store, false).await;
+        becomes(&store, true).await;
+        assert_eq!(store.stats().opened, 2, "{error}");
+    }
+    let address = impostor("NOPERM no").await;
+    let store = connect(RedisConfig::new(&address, SocketType::Tcp, None).unwrap()).await;
+    assert!(matches!(spend(&store).await, Err(StoreError::Refused(_))));
+    assert!(matches!(spend(&store).await, Err(StoreError::Refused(_))));
+    assert_eq!(store.stats().opened, 1, "a new connection would not be allowed more");
+}
+
+/// A server that takes every greeting and answers every script with that error.
+async fn impostor(error: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                while let Some(words) = command(&mut stream).await {
+                    let answer = match words.first().map(String::as_str) {
+                        Some("EVALSHA") => format!("-{error}\r\n"),
+                        Some("SCRIPT") => {
+                            format!("+{}\r\n", redis::Script::new(&words[2]).get_hash())
+                        }
+                        _ => "+OK\r\n".to_owned(),
+                    };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// The words of the next command, while there is one.
+async fn command(stream: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.ok()?;
+    let count: usize = line.trim().strip_prefix('*')?.parse().ok()?;
+    let mut words = Vec::new();
+    for _ in 0..count {
+        line.clear();
+        stream.read_line(&mut line).await.ok()?;
+        let length: usize = line.trim().strip_prefix('$')?.parse().ok()?;
+        let mut word = vec![0; length + 2];
+        stream.read_exact(&mut word).await.ok()?;
+        words.push(String::from_utf8_lossy(&word[..length]).into_owned());
+    }
+    Some(words)
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_packets_holds_nobody_up() {
+    // A full backlog answers no more than a host that is gone.
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = full.local_addr().unwrap();
+    let listener = full.listen(0).unwrap();
+    let _first = TcpStream::connect(address).await.unwrap();
+    let mut config = RedisConfig::new(&address.to_string(), SocketType::Tcp, None).unwrap();
+    config.dialing.connect_timeout = Duration::from_secs(600);
+    let store = RedisStore::connect(config);
+    let text = tokio::time::timeout(SOON, refusal(&store)).await.expect("an end of the attempt");
+    assert!(text.contains("timed out"), "{text}");
+    drop(listener);
 }
 
 #[tokio::test]

@@ -1,0 +1,102 @@
+//! Facts that other rooms count for themselves, and how they read as metrics.
+
+use std::sync::Arc;
+
+use super::families as f;
+use super::metric::Snapshot;
+
+/// Connections of a pool, as of now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Open now.
+    pub active: u64,
+    /// Opened since the start.
+    pub opened: u64,
+}
+
+impl PoolStats {
+    /// Adds them under the name of the pool: `redis_pool`, `redis_per_second_pool`.
+    pub fn read(&self, pool: &str, snapshot: &mut Snapshot) {
+        let pool: Arc<str> = Arc::from(pool);
+        snapshot.add_part(&f::POOL_ACTIVE, Arc::clone(&pool), self.active);
+        snapshot.add_part(&f::POOL_TOTAL, Arc::clone(&pool), self.opened);
+        snapshot.add_part(&f::POOL_CLOSED, pool, self.opened.saturating_sub(self.active));
+    }
+}
+
+/// The refusal cache, as of now; all but `entries` since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Entries held.
+    pub entries: u64,
+    /// Look-ups that found something.
+    pub hits: u64,
+    /// Look-ups that found nothing.
+    pub misses: u64,
+    /// Look-ups.
+    pub lookups: u64,
+    /// Entries whose time was over.
+    pub expired: u64,
+    /// Entries that made room for others.
+    pub evicted: u64,
+    /// Entries that were written again.
+    pub overwritten: u64,
+}
+
+impl CacheStats {
+    /// Adds them.
+    pub fn read(&self, snapshot: &mut Snapshot) {
+        snapshot.add(&f::CACHE_ENTRIES, self.entries);
+        snapshot.add(&f::CACHE_HITS, self.hits);
+        snapshot.add(&f::CACHE_MISSES, self.misses);
+        snapshot.add(&f::CACHE_LOOKUPS, self.lookups);
+        snapshot.add(&f::CACHE_EXPIRED, self.expired);
+        snapshot.add(&f::CACHE_EVICTED, self.evicted);
+        snapshot.add(&f::CACHE_OVERWRITTEN, self.overwritten);
+    }
+}
+
+/// What was asked of memcached since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemcacheStats {
+    /// Reads that were answered.
+    pub reads: u64,
+    /// Reads that failed.
+    pub read_errors: u64,
+    /// Increments of counters that were there.
+    pub increments: u64,
+    /// Increments of counters that were not.
+    pub increment_misses: u64,
+    /// Increments that failed.
+    pub increment_errors: u64,
+    /// Counters begun.
+    pub adds: u64,
+    /// Counters that another one had begun by then.
+    pub adds_not_stored: u64,
+    /// Counters whose begin failed.
+    pub add_errors: u64,
+    /// Keys asked for.
+    pub keys_requested: u64,
+    /// Keys that were there.
+    pub keys_found: u64,
+}
+
+impl MemcacheStats {
+    /// Adds them.
+    pub fn read(&self, snapshot: &mut Snapshot) {
+        for (metric, code, value) in [
+            (&f::MEMCACHE_READS, "success", self.reads),
+            (&f::MEMCACHE_READS, "error", self.read_errors),
+            (&f::MEMCACHE_INCREMENTS, "success", self.increments),
+            (&f::MEMCACHE_INCREMENTS, "miss", self.increment_misses),
+            (&f::MEMCACHE_INCREMENTS, "error", self.increment_errors),
+            (&f::MEMCACHE_ADDS, "success", self.adds),
+            (&f::MEMCACHE_ADDS, "not_stored", self.adds_not_stored),
+            (&f::MEMCACHE_ADDS, "error", self.add_errors),
+        ] {
+            snapshot.add_part(metric, Arc::from(code), value);
+        }
+        snapshot.add(&f::MEMCACHE_KEYS_REQUESTED, self.keys_requested);
+        snapshot.add(&f::MEMCACHE_KEYS_FOUND, self.keys_found);
+    }
+}
