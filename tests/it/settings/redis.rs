@@ -17,7 +17,7 @@ fn both(environment: &[&str]) -> (RedisConfig, Option<RedisConfig>) {
     let settings = read(environment).unwrap_or_else(|e| panic!("{environment:?}:\n{e}"));
     match settings.store {
         Store::Redis { main, per_second, .. } => (main, per_second),
-        Store::Memory { .. } => panic!("{environment:?}: in memory"),
+        Store::Memory { .. } | Store::Memcached(_) => panic!("{environment:?}: in memory"),
     }
 }
 
