@@ -120,6 +120,16 @@ impl RedisCluster {
         self.nodes.iter().filter(|node| node.is_primary()).filter_map(holds).collect()
     }
 
+    /// All counters and what they hold.
+    pub(crate) fn counters(&self) -> Vec<(String, i64)> {
+        let of = |node: &ClusterNode| {
+            let keys: Vec<String> = node.command(&["KEYS", "*"]);
+            let values = keys.iter().map(|key| node.command(&["GET", key])).collect::<Vec<_>>();
+            keys.into_iter().zip(values).collect::<Vec<_>>()
+        };
+        self.nodes.iter().flat_map(of).collect()
+    }
+
     /// How often nodes have answered with an error of that name.
     pub(crate) fn errors(&self, name: &str) -> u64 {
         let of = |node: &ClusterNode| {
