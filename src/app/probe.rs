@@ -51,6 +51,7 @@ impl Changes {
         match store {
             AnyStore::Memory(_) => Self::None,
             AnyStore::Redis(redis) => Self::OfOne(redis.connected()),
+            AnyStore::PerSecond(both) => Self::OfOne(both.connected()),
             AnyStore::Memcached(memcached) => Self::OfSeveral(memcached.connected()),
         }
     }

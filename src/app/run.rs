@@ -21,7 +21,7 @@ use crate::sources::xds::XdsSource;
 use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
-use crate::store::redis::RedisStore;
+use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
 use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
 use crate::telemetry::Snapshot;
 use crate::tls::Acceptor;
@@ -129,13 +129,17 @@ fn store(settings: &Settings) -> AnyStore {
             AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
         }
         settings::Store::Redis { main, per_second, .. } => {
+            let with_slack = |config: &RedisConfig| {
+                let key_slack_secs = key_slack_secs(settings);
+                RedisConfig { key_slack_secs, ..config.clone() }
+            };
             tracing::info!(address = main.describe(), "counting in Redis");
-            if per_second.is_some() {
-                tracing::warn!("there is no second Redis yet: all limits are counted in one");
-            }
-            let mut config = main.clone();
-            config.key_slack_secs = key_slack_secs(settings);
-            AnyStore::Redis(RedisStore::connect(config))
+            let Some(per_second) = per_second else {
+                return AnyStore::Redis(RedisStore::connect(with_slack(main)));
+            };
+            tracing::info!(address = per_second.describe(), "and limits per second in another");
+            let both = PerSecondStore::connect(with_slack(main), with_slack(per_second));
+            AnyStore::PerSecond(both)
         }
         settings::Store::Memcached(config) => {
             tracing::info!(servers = config.describe(), "counting in memcached");

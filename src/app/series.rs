@@ -27,6 +27,12 @@ pub(super) fn read(
             let pool = PoolStats { active: stats.active, opened: stats.opened };
             pool.read("redis_pool", snapshot);
         }
+        AnyStore::PerSecond(both) => {
+            let [main, per_second] = both.stats();
+            let (active, opened) =
+                (main.active + per_second.active, main.opened + per_second.opened);
+            PoolStats { active, opened }.read("redis_pool", snapshot);
+        }
         AnyStore::Memcached(memcached) => {
             let stats = memcached.stats();
             let pool = PoolStats { active: stats.active, opened: stats.opened };

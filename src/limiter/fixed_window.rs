@@ -17,6 +17,11 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
             let state = with(state.count.saturating_sub(hits));
             Step { state, admitted: true, spent: true }
         }
+        Action::Undo { hits, since } => {
+            let hits = if meter.window.start(since) == state.at { hits } else { 0 };
+            let state = with(state.count.saturating_sub(hits));
+            Step { state, admitted: true, spent: true }
+        }
         Action::Spend(hits) => {
             let sum = state.count.saturating_add(hits).min(COUNT_MAX);
             let admitted = sum <= meter.rate.into();

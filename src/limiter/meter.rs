@@ -98,14 +98,14 @@ impl Meter {
         let after = self.used(step.state, now);
         let hits = match action {
             Action::Spend(hits) => hits,
-            Action::GiveBack(_) => 0,
+            Action::GiveBack(_) | Action::Undo { .. } => 0,
         };
         let wait = match step.admitted {
             true => Some(self.until_new(step.state, now)),
             false => self.until_fits(step.state, hits, now),
         };
-        let source = Source::Store;
-        Count { after, admitted: step.admitted, spent: step.spent, wait, source }
+        let (at, source) = (self.seen(step.state, now), Source::Store);
+        Count { after, admitted: step.admitted, spent: step.spent, wait, at, source }
     }
 
     /// The second from which a state says nothing any more.
@@ -127,12 +127,22 @@ impl Meter {
         }
     }
 
+    /// The latest moment that the counter has seen.
+    fn seen(&self, state: State, now: Timestamp) -> Timestamp {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                now.max(Timestamp::from_secs(state.at))
+            }
+            Algorithm::TokenBucket { .. } => now,
+        }
+    }
+
     /// How long until the counter is as new, if nothing more is spent: for windows the
     /// end of the current one.
     fn until_new(&self, state: State, now: Timestamp) -> Duration {
         match self.algorithm {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
-                self.window.left(now.max(Timestamp::from_secs(state.at)))
+                self.window.left(self.seen(state, now))
             }
             Algorithm::TokenBucket { .. } => Timestamp::from_micros(state.at).since(now),
         }

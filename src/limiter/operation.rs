@@ -104,6 +104,15 @@ pub enum Action {
     Spend(u64),
     /// Takes hits back, never below zero.
     GiveBack(u64),
+    /// Takes back what one operation has spent, as far as it still counts: hits of an
+    /// older window stay there, and tokens that a bucket has gained since are not gained
+    /// twice. So it never takes back what others have spent.
+    Undo {
+        /// How many.
+        hits: u64,
+        /// When they were spent: the [`Count::at`] of that operation.
+        since: Timestamp,
+    },
 }
 
 /// The largest count: what a Redis integer holds.
@@ -123,6 +132,8 @@ pub struct Count {
     /// Admitted: how long until the counter is as new. Refused: how long until the same
     /// hits fit, `None` if they never do.
     pub wait: Option<Duration>,
+    /// When it was counted, by the clock of the counter.
+    pub at: Timestamp,
     /// Who answered.
     pub source: Source,
 }

@@ -33,6 +33,16 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
             };
             Step { state, admitted: true, spent: true }
         }
+        Action::Undo { hits, since } => {
+            let (hits, start) = (hits.min(SUM_MAX), meter.window.start(since));
+            let (mut count, mut previous) = (state.count, state.previous);
+            if start == state.at {
+                count = count.saturating_sub(hits);
+            } else if start.saturating_add(meter.window.as_secs()) == state.at {
+                previous = previous.saturating_sub(hits);
+            }
+            Step { state: State { count, previous, ..state }, admitted: true, spent: true }
+        }
         Action::Spend(hits) => {
             let sum = state.count.saturating_add(hits).min(SUM_MAX);
             let admitted = sum.saturating_add(weighted(meter, state, now)) <= meter.rate.into();

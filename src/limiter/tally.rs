@@ -59,7 +59,8 @@ mod tests {
     use super::*;
 
     fn count(after: u64, admitted: bool, spent: bool) -> Count {
-        Count { after, admitted, spent, wait: None, source: Source::Store }
+        let at = crate::clock::Timestamp::default();
+        Count { after, admitted, spent, wait: None, at, source: Source::Store }
     }
 
     fn check(hits: u64, count: &Count, over: u64, near: u64, within: u64) {

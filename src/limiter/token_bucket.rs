@@ -70,7 +70,7 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
     let (rate, full) = (meter.rate.max(1).into(), meter.refill(meter.size().into()));
     if meter.size() == 0 {
         // No number of tokens can be told in times here: what was taken is kept as it was.
-        let admitted = matches!(action, Action::Spend(0) | Action::GiveBack(_));
+        let admitted = !matches!(action, Action::Spend(1..));
         let spent = admitted || meter.refused == Refused::Spend;
         return Step { state, admitted, spent };
     }
@@ -84,6 +84,12 @@ pub(super) fn step(meter: &Meter, state: State, action: Action, now: Timestamp) 
         Action::GiveBack(hits) => {
             let state = with(debt.minus(meter.refill(hits), rate));
             Step { state, admitted: true, spent: true }
+        }
+        Action::Undo { hits, since } => {
+            // Other hits may have begun to come back only after these: as if they had not.
+            let passed = now.as_micros().saturating_sub(since.as_micros());
+            let left = meter.refill(hits).minus(Span { micros: passed, fraction: 0 }, rate);
+            Step { state: with(debt.minus(left, rate)), admitted: true, spent: true }
         }
         Action::Spend(hits) => {
             let sum = debt.plus(meter.refill(hits), rate);

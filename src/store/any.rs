@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::memcached::MemcachedStore;
 use super::memory::MemoryStore;
-use super::redis::RedisStore;
+use super::redis::{PerSecondStore, RedisStore};
 use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::Batch;
 
@@ -15,6 +15,8 @@ pub enum AnyStore {
     Memory(Arc<MemoryStore>),
     /// In Redis.
     Redis(RedisStore),
+    /// In Redis, the counters of one second in another one.
+    PerSecond(PerSecondStore),
     /// In memcached.
     Memcached(MemcachedStore),
 }
@@ -24,6 +26,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.apply(batch).await,
             Self::Redis(store) => store.apply(batch).await,
+            Self::PerSecond(store) => store.apply(batch).await,
             Self::Memcached(store) => store.apply(batch).await,
         }
     }
@@ -32,6 +35,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.probe().await,
             Self::Redis(store) => store.probe().await,
+            Self::PerSecond(store) => store.probe().await,
             Self::Memcached(store) => store.probe().await,
         }
     }
@@ -40,6 +44,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.name(),
             Self::Redis(store) => store.name(),
+            Self::PerSecond(store) => store.name(),
             Self::Memcached(store) => store.name(),
         }
     }
@@ -48,6 +53,7 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.abilities(),
             Self::Redis(store) => store.abilities(),
+            Self::PerSecond(store) => store.abilities(),
             Self::Memcached(store) => store.abilities(),
         }
     }

@@ -9,6 +9,10 @@
 //! - A set of several operations spends all or nothing: if it is refused or one of its
 //!   counters fails, none of them changes (and in the second case all answer with errors).
 //! - Concurrent sets behave as if run one after the other.
+//! - Where the counters of a set live in several shards of a store, the last two hold with
+//!   less: what cannot be taken back, as a reply or a connection was lost, stays spent; and
+//!   while one set holds hits that it will give back, another one may be refused for them.
+//!   Neither admits more than a limit.
 //! - A counter is kept for as long as it matters (until its window has ended, the one after
 //!   a sliding window, or the bucket is full) and leaves by itself some time after.
 //! - A clock that steps back makes nothing countable again: over all windows seen, no
@@ -23,6 +27,7 @@ pub mod memory;
 pub mod redis;
 pub mod refusals;
 pub mod secret;
+mod split;
 
 pub use abilities::Abilities;
 pub use any::AnyStore;

@@ -2,58 +2,75 @@
 //!
 //! The Redis key of a fixed window is its counter key followed by the start of the window
 //! in decimal; the other algorithms keep one key for all windows. One script call applies a
-//! whole batch; each set stands alone, so an error of one does not hide the others. A
-//! counter gets its end with the write that begins it: no lost reply leaves one that stays
-//! for ever.
+//! whole batch, or in a cluster what belongs to one slot; each set stands alone, so an
+//! error of one does not hide the others. A counter gets its end with the write that
+//! begins it: no lost reply leaves one that stays for ever.
 
 mod address;
+mod cluster;
 mod config;
 mod dial;
 mod link;
 mod login;
+mod node;
+mod per_second;
 mod race;
 mod reply;
 mod script;
 mod sentinel;
+mod slots;
+mod topology;
 
 use std::fmt;
 use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, RedisResult, Script, ServerErrorKind, Value};
-use tokio::sync::watch;
+use redis::Script;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use address::{Address, RedisConfigError, SocketType};
 pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
-use link::{Link, Target};
 pub use login::{Credentials, Login};
+pub use per_second::PerSecondStore;
 
+use cluster::Cluster;
+use link::Target;
+use node::Node;
+
+use super::split;
 use super::{Counts, Store, StoreError};
 use crate::limiter::Batch;
 
-/// Counters in one Redis, or whatever speaks its protocol and runs its scripts.
+/// Counters in one Redis or a Redis Cluster, or whatever speaks its protocol and runs its
+/// scripts.
 ///
 /// It never counts an operation twice: what timed out or broke is answered with an error
 /// and not repeated, though it may have been counted. Without a connection every answer
 /// is [`StoreError::Unavailable`] and comes at once; a background task, which ends with
 /// the store, connects again, twice a second or more often.
+///
+/// In a cluster a batch goes to all slots at once; what one node fails to say is the error
+/// of its operations only. A set whose counters live in several slots is reserved slot by
+/// slot and undone if it is refused; it fails whole.
 pub struct RedisStore {
     config: Arc<RedisConfig>,
-    script: Script,
-    link: Arc<Link>,
+    servers: Servers,
     errors: AtomicU64,
-    _keeper: AbortOnDropHandle<()>,
+}
+
+enum Servers {
+    One { node: Node, script: Script },
+    Cluster { cluster: Arc<Cluster>, _keeper: AbortOnDropHandle<()> },
 }
 
 /// Facts for metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedisStats {
-    /// Connections opened since the start.
+    /// Connections opened since the start, to all servers.
     pub opened: u64,
-    /// Connections open now: 0 or 1.
+    /// Connections open now: one for each server.
     pub active: u64,
     /// Operations answered with an error since the start.
     pub errors: u64,
@@ -64,17 +81,18 @@ impl RedisStore {
     ///
     /// To be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Self {
-        let (config, link) = (Arc::new(config), Arc::new(Link::new()));
-        let target = Target::new(&config.topology, &config.dialing);
-        let keeper = Arc::clone(&link).keep(target, Arc::new(config.dialing.clone()));
-        let keeper = tokio::spawn(keeper);
-        Self {
-            config,
-            script: script::script(),
-            link,
-            errors: AtomicU64::new(0),
-            _keeper: AbortOnDropHandle::new(keeper),
-        }
+        let config = Arc::new(config);
+        let servers = match &config.topology {
+            Topology::Cluster(seeds) => {
+                let cluster = Arc::new(Cluster::new(Arc::clone(&config), seeds.clone()));
+                let keeper = tokio::spawn(Arc::clone(&cluster).keep());
+                Servers::Cluster { cluster, _keeper: AbortOnDropHandle::new(keeper) }
+            }
+            Topology::Single(_) | Topology::Sentinel { .. } => {
+                Servers::one(&config, Target::new(&config.topology, &config.dialing))
+            }
+        };
+        Self { config, servers, errors: AtomicU64::new(0) }
     }
 
     /// The address without credentials, for logs.
@@ -82,37 +100,34 @@ impl RedisStore {
         self.config.describe()
     }
 
-    /// Whether there is a connection, now and whenever that changes.
+    /// Whether there is a connection, in a cluster to the owner of every slot, now and
+    /// whenever that changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
-        self.link.up()
+        match &self.servers {
+            Servers::One { node, .. } => node.link().up(),
+            Servers::Cluster { cluster, .. } => cluster.up(),
+        }
     }
 
     /// Facts for metrics, as of now.
     pub fn stats(&self) -> RedisStats {
-        RedisStats {
-            opened: self.link.opened(),
-            active: u64::from(*self.link.up().borrow()),
-            errors: self.errors.load(Ordering::Relaxed),
-        }
+        let stats = match &self.servers {
+            Servers::One { node, .. } => RedisStats {
+                opened: node.link().opened(),
+                active: u64::from(node.is_up()),
+                errors: 0,
+            },
+            Servers::Cluster { cluster, .. } => cluster.stats(),
+        };
+        RedisStats { errors: self.errors.load(Ordering::Relaxed), ..stats }
     }
+}
 
-    async fn run(&self, batch: &Batch) -> Result<Value, StoreError> {
-        let command = script::call(&self.script, batch, &self.config);
-        let ask = |connection| self.ask(connection, &command);
-        self.link.call(self.config.timeout, ask).await
-    }
-
-    /// Calls the script, which a restart or `SCRIPT FLUSH` may have removed. Redis refuses
-    /// before it counts then, so calling again is safe.
-    async fn ask(&self, mut connection: MultiplexedConnection, call: &Cmd) -> RedisResult<Value> {
-        let reply = connection.send_packed_command(call).await?;
-        match &reply {
-            Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript) => {
-                self.script.load_async(&mut connection).await?;
-                connection.send_packed_command(call).await
-            }
-            _ => Ok(reply),
-        }
+impl Servers {
+    fn one(config: &RedisConfig, target: Target) -> Self {
+        let dialing = Arc::new(config.dialing.clone());
+        let node = Node::connect(target, dialing, Arc::new(Notify::new()));
+        Self::One { node, script: script::script() }
     }
 }
 
@@ -127,9 +142,15 @@ impl Store for RedisStore {
         if batch.is_empty() {
             return Counts::new();
         }
-        let counts = self.run(batch).await.and_then(|value| reply::counts(batch, value));
-        let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
-        let counts: Counts = counts.unwrap_or_else(all);
+        let counts = match &self.servers {
+            Servers::One { node, script } => {
+                let call = script::call(script, batch, &self.config);
+                let reply = node.eval(self.config.timeout, &call).await;
+                let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
+                reply.and_then(|value| reply::counts(batch, value)).unwrap_or_else(all)
+            }
+            Servers::Cluster { cluster, .. } => split::apply(cluster, batch).await,
+        };
         let errors = counts.iter().filter(|count| count.is_err()).count() as u64;
         if errors > 0 {
             self.errors.fetch_add(errors, Ordering::Relaxed);
@@ -137,14 +158,11 @@ impl Store for RedisStore {
         counts
     }
 
+    /// In a cluster every primary is asked, all at once.
     async fn probe(&self) -> Result<(), StoreError> {
-        let ping = redis::cmd("PING");
-        let ask = async |mut connection: MultiplexedConnection| {
-            connection.send_packed_command(&ping).await
-        };
-        match self.link.call(self.config.timeout, ask).await? {
-            Value::ServerError(error) => Err(StoreError::Refused(error.to_string())),
-            _ => Ok(()),
+        match &self.servers {
+            Servers::One { node, .. } => node.ping(self.config.timeout).await,
+            Servers::Cluster { cluster, .. } => cluster.probe().await,
         }
     }
 

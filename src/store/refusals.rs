@@ -20,6 +20,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::{Abilities, Counts, Store, StoreError};
+use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, NewOperation, Operation, Part, RefusedSets, Source};
 use table::Ticket;
 pub use table::{Listener, Refusals, RefusalsStats};
@@ -58,7 +59,7 @@ impl<S: Store> Store for RefusalCache<S> {
         };
         for ((operation, ticket), count) in batch.operations().iter().zip(&tickets).zip(&counts) {
             match (operation.action, count) {
-                (Action::GiveBack(_), _) => refusals.forget_counter(ticket),
+                (Action::GiveBack(_) | Action::Undo { .. }, _) => refusals.forget_counter(ticket),
                 (Action::Spend(_), Ok(count)) => {
                     refusals.learn(operation, ticket, (count, batch.now));
                 }
@@ -162,6 +163,6 @@ fn again(operation: &Operation, how: Asked, set: u16) -> NewOperation {
 }
 
 /// A refusal from memory.
-fn refusal(after: u64, wait: Option<Duration>) -> Count {
-    Count { after, admitted: false, spent: false, wait, source: Source::RefusalCache }
+fn refusal(after: u64, wait: Option<Duration>, at: Timestamp) -> Count {
+    Count { after, admitted: false, spent: false, wait, at, source: Source::RefusalCache }
 }

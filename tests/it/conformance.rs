@@ -15,6 +15,7 @@ use tidegate::telemetry::Page;
 use tidegate::wire::json::Json;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 
+use crate::support::cluster::RedisCluster;
 use crate::support::memcached::MemcachedServer;
 use crate::support::redis::RedisServer;
 use crate::support::stores;
@@ -74,6 +75,35 @@ async fn the_memcached_store_answers_as_the_reference_and_uses_the_same_keys() {
         replayed += 1;
     }
     assert_eq!(replayed, 158);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_answers_as_the_reference_and_leaves_the_same_keys() {
+    let cluster = RedisCluster::start();
+    for (name, transcript) in transcripts() {
+        cluster.flush();
+        replay(&name, &transcript, stores::cluster(&cluster).await).await;
+        if let Some(expected) = transcript.get("redis") {
+            let expected = expected.as_array().unwrap().clone();
+            let found = cluster.counters().into_iter().map(pair).collect();
+            assert_eq!(sorted(found), sorted(expected), "{name}: keys in the cluster");
+        }
+    }
+    assert_eq!(cluster.errors("CROSSSLOT"), 0);
+}
+
+#[tokio::test]
+async fn a_pair_answers_as_the_reference_and_leaves_the_same_keys() {
+    let (main, second) = (RedisServer::start(), RedisServer::start());
+    for (name, transcript) in transcripts() {
+        [&main, &second].iter().for_each(|server| server.command(&["FLUSHALL"]));
+        replay(&name, &transcript, stores::per_second(&main, &second).await).await;
+        if let Some(expected) = transcript.get("redis") {
+            let expected = expected.as_array().unwrap().clone();
+            let found = [keys(&main), keys(&second)].concat();
+            assert_eq!(sorted(found), sorted(expected), "{name}: keys in both");
+        }
+    }
 }
 
 fn transcripts() -> Vec<(String, Value)> {
@@ -227,13 +257,16 @@ fn check_metrics<S: Store>(name: &str, expected: &Value, core: &Core<S>) {
 
 /// Every key and its number, the window start replaced.
 fn keys(server: &RedisServer) -> Vec<Value> {
-    let pair = |key: Vec<u8>| {
-        let value: i64 = server.command(&[b"GET", key.as_slice()]);
-        let key = String::from_utf8(key).unwrap();
-        let (stem, _window) = key.rsplit_once('_').unwrap();
-        json!([format!("{stem}_<window>"), value])
-    };
-    server.keys().into_iter().map(pair).collect()
+    let value = |key: &Vec<u8>| server.command::<i64>(&[b"GET", key.as_slice()]);
+    let text = |key: Vec<u8>| String::from_utf8(key).unwrap();
+    let keys = server.keys().into_iter().map(|key| (value(&key), text(key)));
+    keys.map(|(value, key)| pair((key, value))).collect()
+}
+
+/// A key without its window, and what it holds.
+fn pair((key, value): (String, i64)) -> Value {
+    let (stem, _window) = key.rsplit_once('_').unwrap();
+    json!([format!("{stem}_<window>"), value])
 }
 
 fn sorted(mut pairs: Vec<Value>) -> Vec<Value> {

@@ -40,7 +40,7 @@ pub(super) fn is_possible(set: &[Operation]) -> bool {
     let [operation] = set else { return false };
     operation.meter.algorithm == Algorithm::FixedWindow
         && (operation.meter.refused == Refused::Spend
-            || matches!(operation.action, Action::GiveBack(_)))
+            || matches!(operation.action, Action::GiveBack(_) | Action::Undo { .. }))
 }
 
 impl Counter<'_> {
@@ -56,7 +56,8 @@ impl Counter<'_> {
                 let sum = self.spend(hits, operation).await?;
                 (sum, sum <= meter.rate.into())
             }
-            Action::GiveBack(hits) => {
+            // The key names the window, so what is taken back is of that window.
+            Action::GiveBack(hits) | Action::Undo { hits, .. } => {
                 (self.change(Command::decr(self.key, hits)).await?.unwrap_or(0), true)
             }
         };

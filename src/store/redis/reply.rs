@@ -51,7 +51,7 @@ fn summed(operation: &Operation, batch: &Batch, reply: Value) -> Option<Step> {
     let state = fixed(operation, batch, number(reply)?);
     let admitted = match operation.action {
         Action::Spend(_) => state.count <= operation.meter.rate.into(),
-        Action::GiveBack(_) => true,
+        Action::GiveBack(_) | Action::Undo { .. } => true,
     };
     Some(Step { state, admitted, spent: true })
 }

@@ -5,9 +5,10 @@
 //! means for the connection, stands in `link`.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 
 use redis::{Cmd, RedisWrite, Script};
+use smallvec::SmallVec;
 
 use super::{RedisConfig, ScriptClock};
 use crate::limiter::{Action, Batch, COUNT_MAX, Operation, Refused, RefusedSets};
@@ -46,7 +47,7 @@ pub(super) fn needs_no_step(set: &[Operation]) -> bool {
         [operation] => {
             operation.meter.algorithm == Algorithm::FixedWindow
                 && (operation.meter.refused == Refused::Spend
-                    || matches!(operation.action, Action::GiveBack(_)))
+                    || matches!(operation.action, Action::GiveBack(_) | Action::Undo { .. }))
         }
         _ => false,
     }
@@ -58,7 +59,8 @@ pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd 
     let mut command = Cmd::with_capacity(4 + 4 * operations.len(), 64 + 128 * operations.len());
     command.arg("EVALSHA").arg(script.get_hash()).arg(operations.len());
     for operation in operations {
-        write_key(&mut command, batch, operation);
+        // What writes to a command grows it and cannot fail.
+        let _ = write_key(&mut command.writer_for_next_arg(), batch, operation);
     }
     match config.clock {
         ScriptClock::Server => command.write_arg(b""),
@@ -86,22 +88,28 @@ pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd 
     command
 }
 
+/// The Redis key of an operation's counter.
+pub(super) fn key(batch: &Batch, operation: &Operation) -> SmallVec<[u8; 128]> {
+    let mut key = SmallVec::new();
+    let _ = write_key(&mut key, batch, operation);
+    key
+}
+
 /// Writes the counter key. A fixed window has a key of its own, which ends in the second
 /// of its start; the other algorithms keep all they know under one.
-fn write_key(command: &mut Cmd, batch: &Batch, operation: &Operation) {
-    let mut out = command.writer_for_next_arg();
-    // What writes to a command grows it and cannot fail.
-    let _ = out.write_all(batch.key(operation));
+fn write_key(out: &mut impl Write, batch: &Batch, operation: &Operation) -> io::Result<()> {
+    out.write_all(batch.key(operation))?;
     if operation.meter.algorithm == Algorithm::FixedWindow {
-        let _ = write!(out, "{}", operation.meter.window.start(batch.now));
+        write!(out, "{}", operation.meter.window.start(batch.now))?;
     }
+    Ok(())
 }
 
 fn write_sum(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
     command.write_arg(b"f");
     match operation.action {
         Action::Spend(hits) => command.write_arg_fmt(hits.min(COUNT_MAX)),
-        Action::GiveBack(hits) => {
+        Action::GiveBack(hits) | Action::Undo { hits, .. } => {
             command.write_arg_fmt(format_args!("-{}", hits.min(COUNT_MAX)));
         }
     }
@@ -110,10 +118,17 @@ fn write_sum(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
 
 fn write_step(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
     let Operation { meter, action, .. } = operation;
+    let since = match (meter.algorithm, action) {
+        // The key names the window, so what is taken back is of that window.
+        (Algorithm::FixedWindow, _) => None,
+        (_, Action::Undo { since, .. }) => Some(since),
+        _ => None,
+    };
     let (word, hits) = match *action {
         Action::Spend(hits) if hits > meter.size().into() => ("never", hits),
         Action::Spend(hits) => ("spend", hits),
         Action::GiveBack(hits) => ("give", hits),
+        Action::Undo { hits, .. } => (if since.is_some() { "undo" } else { "give" }, hits),
     };
     let mut head = |kind: &str| {
         command.write_arg(kind.as_bytes());
@@ -121,6 +136,9 @@ fn write_step(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
         command.write_arg_fmt(ttl(operation, config));
         command.write_arg_fmt(u8::from(meter.refused == Refused::Spend));
         command.write_arg_fmt(meter.rate);
+        if let Some(since) = since {
+            command.write_arg_fmt(since.as_micros());
+        }
     };
     match meter.algorithm {
         Algorithm::FixedWindow => {

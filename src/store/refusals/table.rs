@@ -320,6 +320,6 @@ impl Fact {
             }
         };
         let fits_ever = hits <= meter.size().into();
-        refuses.then(|| refusal(self.after, fits_ever.then_some(wait)))
+        refuses.then(|| refusal(self.after, fits_ever.then_some(wait), now))
     }
 }

@@ -18,6 +18,28 @@ macro_rules! contract {
                 super::$promise(std::sync::Arc::new(store)).await;
             })*
         }
+
+        mod per_second {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                use crate::support::redis::RedisServer;
+                let (main, per_second) = (RedisServer::start(), RedisServer::start());
+                let store = crate::support::stores::per_second(&main, &per_second).await;
+                super::$promise(std::sync::Arc::new(store)).await;
+            })*
+        }
+
+        /// A cluster takes seconds to start: one for all promises, emptied in between.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn cluster() {
+            let cluster = crate::support::cluster::RedisCluster::start();
+            let store = std::sync::Arc::new(crate::support::stores::cluster(&cluster).await);
+            $(
+                cluster.flush();
+                $promise(std::sync::Arc::clone(&store)).await;
+            )*
+            assert_eq!(cluster.errors("CROSSSLOT"), 0);
+        }
     };
 }
 

@@ -7,6 +7,7 @@ mod memory;
 mod redis;
 mod refusals;
 mod schedules;
+mod split;
 
 use tidegate::clock::Timestamp;
 use tidegate::limiter::{Action, Batch, Count, Meter, NewOperation, Part, Refused, Window};

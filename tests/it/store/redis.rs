@@ -3,6 +3,7 @@
 mod address;
 mod algorithms;
 mod clocks;
+mod cluster;
 mod failure;
 mod login;
 mod sentinel;

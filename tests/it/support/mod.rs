@@ -2,7 +2,9 @@
 
 pub(crate) mod certs;
 pub(crate) mod clients;
+pub(crate) mod cluster;
 pub(crate) mod envoy;
+pub(crate) mod forward;
 pub(crate) mod memcached;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
-use tidegate::store::redis::{RedisConfig, RedisStore, ScriptClock, SocketType};
+use tidegate::store::redis::{PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType};
 use tidegate::tls::ClientTls;
 
 use super::certs::Authority;
+use super::cluster::RedisCluster;
 use super::memcached::MemcachedServer;
 use super::redis::RedisServer;
 use super::sentinels::Watched;
@@ -40,14 +41,33 @@ pub(crate) async fn over_sentinel(watched: &Watched) -> RedisStore {
     connected(watched.config()).await
 }
 
-async fn connected(mut config: RedisConfig) -> RedisStore {
+/// The same, over a cluster.
+pub(crate) async fn cluster(cluster: &RedisCluster) -> RedisStore {
+    connected(cluster.config()).await
+}
+
+/// The same, with a second server for the counters of one second.
+pub(crate) async fn per_second(main: &RedisServer, per_second: &RedisServer) -> PerSecondStore {
+    let config =
+        |server: &RedisServer| RedisConfig::new(&server.url(), SocketType::Tcp, None).unwrap();
+    let store = PerSecondStore::connect(patient(config(main)), patient(config(per_second)));
+    store.connected().wait_for(|up| *up).await.unwrap();
+    store
+}
+
+/// A connected store of a test that has time.
+pub(crate) async fn connected(config: RedisConfig) -> RedisStore {
+    let store = RedisStore::connect(patient(config));
+    store.connected().wait_for(|up| *up).await.unwrap();
+    store
+}
+
+fn patient(mut config: RedisConfig) -> RedisConfig {
     config.timeout = Duration::from_secs(20);
     config.dialing.connect_timeout = Duration::from_secs(20);
     config.key_slack_secs = 3600;
     config.clock = ScriptClock::Batch;
-    let store = RedisStore::connect(config);
-    store.connected().wait_for(|up| *up).await.unwrap();
-    store
+    config
 }
 
 /// A connected memcached store, patient with a busy machine. Counters outlive a test that

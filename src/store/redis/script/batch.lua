@@ -5,7 +5,8 @@
 --     f AMOUNT TTL                      one operation that needs no step
 --   or the number of its operations, below zero if it stops when one is over, and for each
 --     [GROUP QUOTA]                     only in a set of several; QUOTA is 1 or 0
---     KIND ACTION TTL SPENDS RATE ...   w, s or b; spend, never or give; SPENDS is 1 or 0;
+--     KIND ACTION TTL SPENDS RATE ...   w, s or b; spend, never, give or undo; SPENDS is 1
+--                                       or 0; then SINCE, only to undo, in microseconds;
 --                                       and what its kind reads
 -- Replies with the moment used, 0 if none was, then one element per operation: the value
 -- after, if it needed no step, or 1 if its hits fit plus 2 if they were spent, followed by

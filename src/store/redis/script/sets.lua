@@ -17,6 +17,7 @@ local function read(key, of_several)
   op.kind = kind(take())
   op.action, op.ttl = take(), take()
   op.spends, op.rate = take() == '1', tonumber(take())
+  op.since = op.action == 'undo' and tonumber(take())
   op.kind.read(op)
   return op
 end
@@ -113,7 +114,7 @@ local function apply(set, stops)
       -- What was read may be written: if the first write succeeds, all do.
       op.error = op.kind.save(op)
       failed = op.error and op.error.err
-      if op.action == 'give' then
+      if op.action == 'give' or op.action == 'undo' then
         tell_given_back(op.key)
       end
     end

@@ -11,10 +11,15 @@ function sliding_window.ask_for_nothing(op)
   op.hits = 0
 end
 
+-- The second in which the window around a moment starts.
+local function start_of(op, micros)
+  local secs = (micros - math.fmod(micros, MICROS)) / MICROS
+  return secs - math.fmod(secs, op.window)
+end
+
 -- The state in the window around now.
 function sliding_window.look(op, state)
-  local secs = (moment() - math.fmod(moment(), MICROS)) / MICROS
-  local start = secs - math.fmod(secs, op.window)
+  local start = start_of(op, moment())
   if start <= state.at then
     return state
   end
@@ -41,6 +46,16 @@ function sliding_window.step(op, state)
     local beyond = math.max(op.hits - state.count, 0)
     next.count = math.max(state.count - op.hits, 0)
     next.previous = math.max(state.previous - beyond, 0)
+    return next, true, true
+  end
+  if op.action == 'undo' then
+    local start = start_of(op, op.since)
+    next.count = state.count
+    if start == state.at then
+      next.count = math.max(state.count - op.hits, 0)
+    elseif start + op.window == state.at then
+      next.previous = math.max(state.previous - op.hits, 0)
+    end
     return next, true, true
   end
   next.count = math.min(state.count + op.hits, EXACT - 1)

@@ -82,6 +82,11 @@ function token_bucket.step(op, state)
   if op.action == 'give' then
     return with(op, minus(owed, op.refill, op.rate), state.exists), true, true
   end
+  if op.action == 'undo' then
+    local passed = span(math.max(moment() - op.since, 0), 0)
+    local left = minus(op.refill, passed, op.rate)
+    return with(op, minus(owed, left, op.rate), state.exists), true, true
+  end
   local sum = plus(owed, op.refill, op.rate)
   local admitted = op.action == 'spend' and at_most_span(sum, op.full)
   local spent = admitted or op.spends

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate::limiter::Action::{GiveBack, Spend};
+use tidegate::limiter::Action::{GiveBack, Spend, Undo};
 use tidegate::limiter::{Count, Meter, Refused, Source};
 use tidegate::rules::Algorithm;
 use tidegate::store::Store;
@@ -21,6 +21,7 @@ contract!(
     tells_the_truth_about_waiting,
     a_look_changes_nothing,
     gives_back,
+    an_undo_takes_nothing_of_others,
     never_admits_more_than_the_limit_at_once,
     keeps_algorithms_apart,
     a_clock_that_jumps_gives_nothing_away,
@@ -153,6 +154,33 @@ async fn gives_back(store: Arc<impl Store>) {
     assert_eq!(count(&*store, later, sliding, GiveBack(4)).await.after, 0);
 }
 
+/// Seconds until others spend four, until the undo, and what is held then.
+type Undone = (u64, u64, u64);
+
+async fn an_undo_takes_nothing_of_others(store: Arc<impl Store>) {
+    let [fixed, sliding, bucket] = five_in_ten();
+    let tables: [(Meter, &[Undone]); 3] = [
+        (fixed, &[(0, 0, 4), (0, 9, 4)]),
+        // In the next window the older hits go, in the one after nothing is left of them.
+        (sliding, &[(0, 0, 4), (0, 9, 4), (10, 10, 4), (10, 12, 4), (20, 20, 4)]),
+        // Every two seconds one has come back by itself.
+        (bucket, &[(0, 0, 4), (0, 1, 4), (2, 2, 4), (2, 10, 0), (9, 10, 4), (10, 10, 4)]),
+    ];
+    for (meter, table) in tables {
+        for (i, (others, undo, held)) in table.iter().enumerate() {
+            let key = format!("{i}{:?}", meter.algorithm);
+            let meter = (&*key, meter);
+            let own = count(&*store, START, meter, Spend(1)).await;
+            assert!(own.spent);
+            let spent = count(&*store, START + others * SECOND, meter, Spend(4)).await;
+            assert!(spent.spent, "{key}");
+            let undo_it = Undo { hits: 1, since: own.at };
+            let undone = count(&*store, START + undo * SECOND, meter, undo_it).await;
+            assert_eq!((undone.after, undone.admitted), (*held, true), "{key}");
+        }
+    }
+}
+
 async fn never_admits_more_than_the_limit_at_once(store: Arc<impl Store>) {
     for meter in five_in_ten() {
         for hits in [6, 1 << 31, 1 << 32, 1 << 53, u64::MAX] {
@@ -163,6 +191,7 @@ async fn never_admits_more_than_the_limit_at_once(store: Arc<impl Store>) {
                 admitted: false,
                 spent: false,
                 wait: None,
+                at: refused.at,
                 source: Source::Store,
             };
             assert_eq!(refused, none, "{key}");
