@@ -1,6 +1,7 @@
 //! From start to exit: open, load, serve, drain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
@@ -98,8 +99,8 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let refusals = settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, None));
-    let store = RefusalCache::new(store(&settings), refusals);
+    let refusals = refusals(&settings).map(Arc::new);
+    let store = RefusalCache { store: store(&settings, refusals.clone()), refusals };
     let core = Core::new(&settings, store, clock.clone());
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
@@ -121,7 +122,18 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     Ok(())
 }
 
-fn store(settings: &Settings) -> AnyStore {
+/// What is refused from memory. Redis tells what other processes give back, though messages
+/// may be lost between the nodes of a cluster; memcached does not.
+fn refusals(settings: &Settings) -> Option<Refusals> {
+    let max_age = match &settings.store {
+        settings::Store::Memory { .. } => None,
+        settings::Store::Redis { .. } => Some(Duration::from_secs(10)),
+        settings::Store::Memcached(_) => Some(Duration::from_secs(1)),
+    };
+    settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, max_age))
+}
+
+fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
     match &settings.store {
         settings::Store::Memory { max_counters } => {
             tracing::info!(max_counters, "counting in memory: counters end with this process");
@@ -135,10 +147,11 @@ fn store(settings: &Settings) -> AnyStore {
             };
             tracing::info!(address = main.describe(), "counting in Redis");
             let Some(per_second) = per_second else {
-                return AnyStore::Redis(RedisStore::connect(with_slack(main)));
+                return AnyStore::Redis(RedisStore::connect_for(with_slack(main), refusals));
             };
             tracing::info!(address = per_second.describe(), "and limits per second in another");
-            let both = PerSecondStore::connect(with_slack(main), with_slack(per_second));
+            let both =
+                PerSecondStore::connect_for(with_slack(main), with_slack(per_second), refusals);
             AnyStore::PerSecond(both)
         }
         settings::Store::Memcached(config) => {

@@ -36,9 +36,11 @@ pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
 
 use cluster::Cluster;
+use dial::Dialer;
 use link::Target;
 use node::Node;
 
+use super::refusals::Refusals;
 use super::split;
 use super::{Counts, Store, StoreError};
 use crate::limiter::Batch;
@@ -81,15 +83,24 @@ impl RedisStore {
     ///
     /// To be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Self {
+        Self::connect_for(config, None)
+    }
+
+    /// The same, and `refusals` hears of all that is given back, also by other processes.
+    pub fn connect_for(config: RedisConfig, refusals: Option<Arc<Refusals>>) -> Self {
         let config = Arc::new(config);
+        let dialer = Arc::new(Dialer { dialing: config.dialing.clone(), refusals });
         let servers = match &config.topology {
             Topology::Cluster(seeds) => {
-                let cluster = Arc::new(Cluster::new(Arc::clone(&config), seeds.clone()));
+                let cluster = Cluster::new(dialer, Arc::clone(&config), seeds.clone());
+                let cluster = Arc::new(cluster);
                 let keeper = tokio::spawn(Arc::clone(&cluster).keep());
                 Servers::Cluster { cluster, _keeper: AbortOnDropHandle::new(keeper) }
             }
-            Topology::Single(_) | Topology::Sentinel { .. } => {
-                Servers::one(&config, Target::new(&config.topology, &config.dialing))
+            Topology::Single(address) => Servers::one(Target::Fixed(address.clone()), dialer),
+            Topology::Sentinel { name, sentinels, login } => {
+                let sentinels = (sentinels.clone(), login.clone());
+                Servers::one(Target::primary(name.clone(), sentinels, &config.dialing), dialer)
             }
         };
         Self { config, servers, errors: AtomicU64::new(0) }
@@ -124,9 +135,9 @@ impl RedisStore {
 }
 
 impl Servers {
-    fn one(config: &RedisConfig, target: Target) -> Self {
-        let dialing = Arc::new(config.dialing.clone());
-        let node = Node::connect(target, dialing, Arc::new(Notify::new()));
+    fn one(target: Target, dialer: Arc<Dialer>) -> Self {
+        let listener = dialer.refusals.as_ref().map(Refusals::listener);
+        let node = Node::connect(target, dialer, Arc::new(Notify::new()), listener);
         Self::One { node, script: script::script() }
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use redis::{Cmd, Script, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -29,10 +30,12 @@ use nodes::{Map, Nodes, Owner};
 
 use super::address::Address;
 use super::config::RedisConfig;
+use super::dial::Dialer;
 use super::slots::slot;
 use super::topology::Direction;
 use super::{RedisStats, reply, script};
 use crate::limiter::{Batch, Operation};
+use crate::store::refusals::Listener;
 use crate::store::split::Shards;
 use crate::store::{Counts, StoreError};
 
@@ -58,6 +61,8 @@ pub(super) struct Cluster {
     /// A connection came or went.
     changed: Arc<Notify>,
     up: watch::Sender<bool>,
+    /// Hears while all owners are heard.
+    listener: Option<Mutex<Listener>>,
 }
 
 /// Where a call goes next.
@@ -69,15 +74,16 @@ struct Way {
 
 impl Cluster {
     /// Nodes yet to be found, which [`Cluster::keep`] does.
-    pub(super) fn new(config: Arc<RedisConfig>, seeds: Vec<Address>) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, config: Arc<RedisConfig>, seeds: Vec<Address>) -> Self {
         let changed = Arc::new(Notify::new());
-        let dialing = Arc::new(config.dialing.clone());
+        let listener = dialer.refusals.as_ref().map(|refusals| Mutex::new(refusals.listener()));
         Self {
+            listener,
             config,
             seeds,
             script: script::script(),
             map: ArcSwap::from_pointee(Map::default()),
-            nodes: Nodes::new(dialing, Arc::clone(&changed)),
+            nodes: Nodes::new(dialer, Arc::clone(&changed)),
             stale: Notify::new(),
             changed,
             up: watch::Sender::new(false),

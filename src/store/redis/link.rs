@@ -5,23 +5,25 @@
 //! replies. A command is sent once: what fails is told to the caller, not repeated.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{RedisResult, ServerErrorKind, Value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::address::Address;
-use super::config::{Dialing, Topology};
-use super::dial::{self, Driver};
+use super::config::Dialing;
+use super::dial::{Dialer, Line, is_answer};
+use super::login::Credentials;
 use super::race::within;
 use super::sentinel::Sentinels;
 use crate::store::StoreError;
+use crate::store::refusals::Listener;
 
 /// Times from one attempt to connect to the next: doubling, each shortened at random by up
 /// to a half so that replicas do not come back in step. A server that comes back is found
@@ -34,6 +36,9 @@ pub(super) struct Link {
     state: ArcSwap<State>,
     up: watch::Sender<bool>,
     opened: AtomicU64,
+    /// Whether the connection tells of what other processes give back.
+    hears: AtomicBool,
+    listener: Option<Mutex<Listener>>,
 }
 
 /// The server that a link leads to.
@@ -42,8 +47,6 @@ pub(super) enum Target {
     Fixed(Address),
     /// The primary that sentinels know.
     Sentinels(Box<Sentinels>),
-    /// A topology that nothing leads to yet.
-    NotBuilt,
 }
 
 /// The connection, or why there is none.
@@ -59,12 +62,19 @@ struct Live {
 
 impl Link {
     /// A link without a connection. [`Link::keep`] opens one.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(listener: Option<Listener>) -> Self {
         Self {
+            listener: listener.map(Mutex::new),
             state: ArcSwap::from_pointee(Err("not connected yet".to_owned())),
             up: watch::Sender::new(false),
             opened: AtomicU64::new(0),
+            hears: AtomicBool::new(false),
         }
+    }
+
+    /// Whether there is a connection that tells of what other processes give back.
+    pub(super) fn hears(&self) -> bool {
+        self.hears.load(Ordering::SeqCst)
     }
 
     /// Whether there is a connection, now and later.
@@ -109,18 +119,22 @@ impl Link {
     }
 
     /// Keeps a connection to `target` open for as long as it is polled.
-    pub(super) async fn keep(self: Arc<Self>, mut target: Target, dialing: Arc<Dialing>) {
+    pub(super) async fn keep(self: Arc<Self>, mut target: Target, dialer: Arc<Dialer>) {
         let name = target.to_string();
         let mut backoff = BACKOFF_MIN;
         let mut told = false;
         loop {
             let started = Instant::now();
-            match within(dialing.connect_timeout, target.open(&dialing)).await {
-                Ok((address, (connection, driver))) => {
+            match within(dialer.dialing.connect_timeout, target.open(&dialer)).await {
+                Ok((address, line)) => {
                     tracing::info!(%address, "connected to Redis");
                     let opened = Instant::now();
-                    let moved = target.moved(&address, &dialing);
-                    let reason = self.serve(connection, driver, moved).await;
+                    if let (true, Some(refusals)) = (line.hears, &dialer.refusals) {
+                        // What was given back while nobody listened was not heard.
+                        refusals.forget_all();
+                    }
+                    let moved = target.moved(&address, &dialer);
+                    let reason = self.serve(line, moved).await;
                     tracing::warn!(%address, %reason, "lost the connection to Redis");
                     // A connection that breaks at once, such as one to a read-only replica,
                     // does not start the waits anew.
@@ -146,8 +160,7 @@ impl Link {
     /// Lends the connection to callers until it breaks or `moved` ends; tells why it did.
     async fn serve(
         &self,
-        connection: MultiplexedConnection,
-        mut driver: Driver,
+        Line { connection, mut driver, hears }: Line,
         moved: impl Future<Output = String>,
     ) -> String {
         let (faults, mut fault) = mpsc::channel(1);
@@ -155,6 +168,7 @@ impl Link {
             Live { connection, opened: Instant::now(), silent_since: AtomicU64::new(0), faults };
         self.state.store(Arc::new(Ok(live)));
         self.opened.fetch_add(1, Ordering::Relaxed);
+        self.set_hears(hears);
         self.up.send_replace(true);
         let closed = || "the connection was closed".to_owned();
         let reason = tokio::select! {
@@ -163,6 +177,7 @@ impl Link {
             reason = moved => reason,
         };
         // In this order: who loses the connection with the driver finds none to go on with.
+        self.set_hears(false);
         self.state.store(Arc::new(Err(reason.clone())));
         self.up.send_replace(false);
         drop(driver);
@@ -170,30 +185,32 @@ impl Link {
     }
 }
 
-impl Target {
-    /// The server or servers of `topology`; `dialing` is how those of the data are reached.
-    pub(super) fn new(topology: &Topology, dialing: &Dialing) -> Self {
-        match topology {
-            Topology::Single(address) => Self::Fixed(address.clone()),
-            Topology::Sentinel { name, sentinels, login } => {
-                // Trust and time are shared; login and database are the data's own.
-                let dialing = Dialing { login: login.clone(), db: 0, ..dialing.clone() };
-                let sentinels = Sentinels::new(name.clone(), sentinels.clone(), dialing);
-                Self::Sentinels(Box::new(sentinels))
-            }
-            Topology::Cluster(_) => Self::NotBuilt,
+impl Link {
+    fn set_hears(&self, hears: bool) {
+        self.hears.store(hears, Ordering::SeqCst);
+        if let Some(listener) = &self.listener {
+            listener.lock().set(hears);
         }
+    }
+}
+
+impl Target {
+    /// The primary that sentinels call `name`; `dialing` is how the primary is reached.
+    pub(super) fn primary(
+        name: String,
+        (sentinels, login): (Vec<Address>, Credentials),
+        dialing: &Dialing,
+    ) -> Self {
+        // Trust and time are shared; login and database are the data's own.
+        let dialing = Dialing { login, db: 0, ..dialing.clone() };
+        Self::Sentinels(Box::new(Sentinels::new(name, sentinels, dialing)))
     }
 
     /// Opens a connection to where the server is now.
-    async fn open(
-        &mut self,
-        dialing: &Dialing,
-    ) -> RedisResult<(Address, (MultiplexedConnection, Driver))> {
+    async fn open(&mut self, dialer: &Dialer) -> RedisResult<(Address, Line)> {
         match self {
-            Self::Fixed(address) => Ok((address.clone(), dial::open(address, dialing).await?)),
-            Self::Sentinels(sentinels) => sentinels.open(dialing).await,
-            Self::NotBuilt => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+            Self::Fixed(address) => Ok((address.clone(), dialer.open(address).await?)),
+            Self::Sentinels(sentinels) => sentinels.open(dialer).await,
         }
     }
 
@@ -205,11 +222,11 @@ impl Target {
     }
 
     /// Ends when the server is elsewhere; tells where.
-    async fn moved(&mut self, from: &Address, dialing: &Dialing) -> String {
+    async fn moved(&mut self, from: &Address, dialer: &Dialer) -> String {
         match self {
-            Self::Fixed(_) | Self::NotBuilt => std::future::pending().await,
+            Self::Fixed(_) => std::future::pending().await,
             Self::Sentinels(sentinels) => {
-                format!("the primary is now at {}", sentinels.moved(from, dialing).await)
+                format!("the primary is now at {}", sentinels.moved(from, dialer).await)
             }
         }
     }
@@ -220,7 +237,6 @@ impl fmt::Display for Target {
         match self {
             Self::Fixed(address) => address.fmt(f),
             Self::Sentinels(sentinels) => sentinels.fmt(f),
-            Self::NotBuilt => f.write_str("a topology that is not built"),
         }
     }
 }
@@ -251,11 +267,6 @@ impl Live {
     fn fail(&self, reason: String) {
         let _ = self.faults.try_send(reason);
     }
-}
-
-/// Whether the error came as a reply: the connection works.
-fn is_answer(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
 /// Why a server that answers so is left: a new connection may find another server, the same

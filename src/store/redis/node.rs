@@ -8,10 +8,11 @@ use tokio::sync::Notify;
 use tokio::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::config::Dialing;
+use super::dial::Dialer;
 use super::link::{Link, Target};
 use super::script;
 use crate::store::StoreError;
+use crate::store::refusals::Listener;
 
 /// A server. Its connection is kept for as long as this lives.
 pub(super) struct Node {
@@ -22,10 +23,16 @@ pub(super) struct Node {
 
 impl Node {
     /// Connects in the background; whenever the connection comes or goes, `changed` is told.
-    pub(super) fn connect(target: Target, dialing: Arc<Dialing>, changed: Arc<Notify>) -> Self {
-        let link = Arc::new(Link::new());
+    /// The `listener` hears while there is one.
+    pub(super) fn connect(
+        target: Target,
+        dialer: Arc<Dialer>,
+        changed: Arc<Notify>,
+        listener: Option<Listener>,
+    ) -> Self {
+        let link = Arc::new(Link::new(listener));
         let mut up = link.up();
-        let keeper = Arc::clone(&link).keep(target, dialing);
+        let keeper = Arc::clone(&link).keep(target, dialer);
         let tell = async move {
             while up.changed().await.is_ok() {
                 changed.notify_one();
@@ -40,6 +47,11 @@ impl Node {
     /// The link, to be watched.
     pub(super) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Whether it tells of what other processes give back.
+    pub(super) fn hears(&self) -> bool {
+        self.link.hears()
     }
 
     /// Whether there is a connection.

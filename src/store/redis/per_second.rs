@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{RedisConfig, RedisStats, RedisStore};
 use crate::limiter::{Batch, Operation};
+use crate::store::refusals::Refusals;
 use crate::store::split::{self, Shards};
 use crate::store::{Counts, Store, StoreError};
 
@@ -42,7 +43,17 @@ impl PerSecondStore {
     ///
     /// To be called within a Tokio runtime.
     pub fn connect(main: RedisConfig, per_second: RedisConfig) -> Self {
-        let (main, per_second) = (RedisStore::connect(main), RedisStore::connect(per_second));
+        Self::connect_for(main, per_second, None)
+    }
+
+    /// The same, and `refusals` hears of all that is given back, also by other processes.
+    pub fn connect_for(
+        main: RedisConfig,
+        per_second: RedisConfig,
+        refusals: Option<Arc<Refusals>>,
+    ) -> Self {
+        let main = RedisStore::connect_for(main, refusals.clone());
+        let per_second = RedisStore::connect_for(per_second, refusals);
         let (told, up) = watch::channel(false);
         let watcher = both(main.connected(), per_second.connected(), told);
         Self {

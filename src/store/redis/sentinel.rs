@@ -13,7 +13,7 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 
 use super::address::Address;
 use super::config::Dialing;
-use super::dial::{self, Driver};
+use super::dial::{self, Dialer, Driver, Line};
 use super::race::{race, within};
 
 /// What a sentinel may take to answer.
@@ -54,14 +54,11 @@ impl Sentinels {
         Self { name, configured, learnt: Vec::new(), turn: 0, kept: None, dialing }
     }
 
-    /// Opens a connection to the primary; `dialing` is how that is reached.
-    pub(super) async fn open(
-        &mut self,
-        dialing: &Dialing,
-    ) -> RedisResult<(Address, (MultiplexedConnection, Driver))> {
+    /// Opens a connection to the primary.
+    pub(super) async fn open(&mut self, dialer: &Dialer) -> RedisResult<(Address, Line)> {
         let address = self.locate().await?;
-        match dial::open(&address, dialing).await {
-            Ok(connection) => Ok((address, connection)),
+        match dialer.open(&address).await {
+            Ok(line) => Ok((address, line)),
             Err(error) => Err(failed(format!("the primary at {address}: {error}"))),
         }
     }
@@ -95,13 +92,13 @@ impl Sentinels {
     /// Ends when the primary is no longer at `from` but at another address, and says so
     /// itself. An old primary may live on, and a sentinel that was cut off may still believe
     /// in it.
-    pub(super) async fn moved(&mut self, from: &Address, dialing: &Dialing) -> Address {
+    pub(super) async fn moved(&mut self, from: &Address, dialer: &Dialer) -> Address {
         let mut told = false;
         loop {
             tokio::time::sleep(WATCH).await;
             match self.locate().await {
                 Ok(primary) if primary == *from => told = false,
-                Ok(primary) => match dial::open(&primary, dialing).await {
+                Ok(primary) => match dialer.open(&primary).await {
                     Ok(_) => return primary,
                     Err(_) => self.doubt(),
                 },

@@ -124,7 +124,8 @@ impl Refusals {
         Listener { refusals: Arc::clone(self), hears: false }
     }
 
-    fn forget_all(&self) {
+    /// Forgets all counters.
+    pub fn forget_all(&self) {
         for bucket in &self.buckets {
             let mut bucket = bucket.lock();
             bucket.epoch += 1;
@@ -233,26 +234,20 @@ impl Refusals {
 }
 
 impl Listener {
-    /// From now on it hears everything; what was remembered before is forgotten.
-    pub fn hears(&mut self) {
-        if !self.hears {
-            self.hears = true;
-            self.refusals.forget_all();
-            self.refusals.deaf.fetch_sub(1, SeqCst);
+    /// Whether from now on it hears everything. If it did not before, what was remembered
+    /// then is forgotten.
+    pub fn set(&mut self, hears: bool) {
+        match (self.hears, hears) {
+            (false, true) => {
+                self.refusals.forget_all();
+                self.refusals.deaf.fetch_sub(1, SeqCst);
+            }
+            (true, false) => {
+                self.refusals.deaf.fetch_add(1, SeqCst);
+            }
+            _ => {}
         }
-    }
-
-    /// From now on it may miss something.
-    pub fn misses(&mut self) {
-        if self.hears {
-            self.hears = false;
-            self.refusals.deaf.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// Hits were given back to the counter that a store holds under `key`.
-    pub fn given_back(&self, key: &[u8]) {
-        self.refusals.forget(key);
+        self.hears = hears;
     }
 }
 

@@ -8,6 +8,7 @@ mod failure;
 mod login;
 mod sentinel;
 mod tls;
+mod told;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

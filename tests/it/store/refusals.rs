@@ -146,16 +146,16 @@ async fn while_a_listener_is_deaf_the_cache_rests_and_then_has_forgotten() {
     assert_eq!(source().await, Source::RefusalCache);
     let (mut one, mut other) = (refusals.listener(), refusals.listener());
     assert_eq!(source().await, Source::Store, "neither hears yet");
-    one.hears();
+    one.set(true);
     assert_eq!(source().await, Source::Store, "one does not hear yet");
-    other.hears();
+    other.set(true);
     assert_eq!(source().await, Source::Store, "all was forgotten");
     assert_eq!(source().await, Source::RefusalCache);
-    one.misses();
+    one.set(false);
     assert_eq!(source().await, Source::Store);
     drop(one);
     assert_eq!(source().await, Source::RefusalCache, "who is gone need not hear");
-    other.given_back(format!("k{}", 1_700_000_000 / 3600 * 3600).as_bytes());
+    refusals.forget(format!("k{}", 1_700_000_000 / 3600 * 3600).as_bytes());
     assert_eq!(source().await, Source::Store);
 }
 

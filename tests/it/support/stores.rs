@@ -1,10 +1,12 @@
 //! Stores for tests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::redis::{PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType};
+use tidegate::store::{RefusalCache, Refusals};
 use tidegate::tls::ClientTls;
 
 use super::certs::Authority;
@@ -60,6 +62,14 @@ pub(crate) async fn connected(config: RedisConfig) -> RedisStore {
     let store = RedisStore::connect(patient(config));
     store.connected().wait_for(|up| *up).await.unwrap();
     store
+}
+
+/// The same, with refusals that are remembered for as long as they may hold.
+pub(crate) async fn remembering(config: RedisConfig) -> RefusalCache<RedisStore> {
+    let refusals = Arc::new(Refusals::new(0, None));
+    let store = RedisStore::connect_for(patient(config), Some(Arc::clone(&refusals)));
+    store.connected().wait_for(|up| *up).await.unwrap();
+    RefusalCache { store, refusals: Some(refusals) }
 }
 
 fn patient(mut config: RedisConfig) -> RedisConfig {

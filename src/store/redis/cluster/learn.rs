@@ -71,7 +71,11 @@ impl Cluster {
 
     /// Tells the world whether all slots can be reached.
     fn tell(&self) -> bool {
-        let is_up = self.map.load().is_up();
+        let map = self.map.load();
+        let is_up = map.is_up();
+        if let Some(listener) = &self.listener {
+            listener.lock().set(map.hears());
+        }
         self.up.send_if_modified(|up| std::mem::replace(up, is_up) != is_up);
         is_up
     }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::store::redis::address::Address;
-use crate::store::redis::config::Dialing;
+use crate::store::redis::dial::Dialer;
 use crate::store::redis::link::Target;
 use crate::store::redis::node::Node;
 use crate::store::redis::slots::SLOTS;
@@ -30,7 +30,7 @@ pub(super) struct Owner {
 
 /// All nodes with a connection or an attempt at one.
 pub(super) struct Nodes {
-    dialing: Arc<Dialing>,
+    dialer: Arc<Dialer>,
     changed: Arc<Notify>,
     held: Mutex<Held>,
 }
@@ -53,8 +53,8 @@ pub(super) struct Map {
 
 impl Nodes {
     /// None yet. Whenever a connection to one comes or goes, `changed` is told.
-    pub(super) fn new(dialing: Arc<Dialing>, changed: Arc<Notify>) -> Self {
-        Self { dialing, changed, held: Mutex::default() }
+    pub(super) fn new(dialer: Arc<Dialer>, changed: Arc<Notify>) -> Self {
+        Self { dialer, changed, held: Mutex::default() }
     }
 
     /// The node at an address, which is connected from now on. `None` where that would be
@@ -70,7 +70,7 @@ impl Nodes {
             return None;
         }
         let target = Target::Fixed(address.clone());
-        let node = Node::connect(target, Arc::clone(&self.dialing), Arc::clone(&self.changed));
+        let node = Node::connect(target, Arc::clone(&self.dialer), Arc::clone(&self.changed), None);
         let node = Arc::new(node);
         held.nodes.insert(address.clone(), (Arc::clone(&node), until));
         Some(Owner { address: address.clone(), node })
@@ -147,6 +147,11 @@ impl Map {
     /// Whether it is complete and all owners are connected.
     pub(super) fn is_up(&self) -> bool {
         self.is_complete() && self.owners.iter().all(|owner| owner.node.is_up())
+    }
+
+    /// Whether all owners tell of what other processes give back.
+    pub(super) fn hears(&self) -> bool {
+        self.is_up() && self.owners.iter().all(|owner| owner.node.hears())
     }
 
     /// The owners' addresses, for the log.
