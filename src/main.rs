@@ -6,6 +6,7 @@ mod cli {
     pub(crate) mod check;
     pub(crate) mod help;
     pub(crate) mod hit;
+    pub(crate) mod load;
     pub(crate) mod serve;
 }
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use cli::{check, help, hit, serve};
+use cli::{check, help, hit, load, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Check),
     /// Asks a running server for one decision.
     Hit(hit::Hit),
+    /// Puts a server under load and says how it bears it.
+    Load(load::Load),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         None => serve::run(),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Hit(hit)) => hit::run(hit),
+        Some(Command::Load(load)) => load::run(load),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");

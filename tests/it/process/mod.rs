@@ -5,6 +5,7 @@ mod command_line;
 mod hostile;
 mod http;
 mod lifecycle;
+mod load;
 mod protocol;
 mod redis_faults;
 
