@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # What a request costs, as a multiple of what a stock tonic server costs that does nothing.
 #
-#   benches/compare.sh [--quick] [--rounds N] [--seconds S] [--peer NAME=PATH]...
+#   benches/compare.sh [--quick] [--rounds N] [--seconds S] [--build NAME=PATH]...
+#                      [--peer NAME=PATH]...
 #
 # benches/README.md says how it measures and how to read the table. It needs cargo,
 # redis-server, redis-cli, taskset and jq, and two cores that nobody else uses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-rounds=5 seconds=3 peers=() rate=2000
+rounds=5 seconds=3 peers=() builds=() rate=2000
 fail() {
   printf 'benches/compare.sh: %s\n' "$*" >&2
   exit 1
@@ -18,9 +19,10 @@ while (($#)); do
     --quick) rounds=2 seconds=1 ;;
     --rounds) rounds=${2:?a number} && shift ;;
     --seconds) seconds=${2:?a number} && shift ;;
-    --peer)
-      [[ ${2-} == *=* && -x ${2#*=} ]] || fail "--peer takes NAME=PATH of a program, not '${2-}'"
-      peers+=("$2") && shift
+    --peer | --build)
+      [[ ${2-} == *=* && -x ${2#*=} ]] || fail "$1 takes NAME=PATH of a program, not '${2-}'"
+      if [[ $1 == --peer ]]; then peers+=("$2"); else builds+=("$2"); fi
+      shift
       ;;
     *) fail "unknown argument $1" ;;
   esac
@@ -150,11 +152,19 @@ if grep -q 'leased is not built' "${log[leased]}"; then
 else
   modes+=("redis, leased, one key|leased|floor|$one" "redis, leased, 100 000 keys|leased|floor|$many")
 fi
+for build in "${builds[@]}"; do
+  name=${build%%=*}
+  service "$name-memory" rules "${build#*=}" BACKEND_TYPE=memory
+  redis_service "$name-redis" rules "${build#*=}"
+  modes+=("$name: memory, one key|$name-memory|floor|$one"
+    "$name: redis, one key|$name-redis|floor|$one"
+    "$name: redis, ten desc.|$name-redis|floor-ten|$ten")
+done
 for peer in "${peers[@]}"; do
   name=${peer%%=*}
   redis_service "$name" rules "${peer#*=}"
-  modes+=("$name, one key|$name|floor|$one" "$name, 100 000 keys|$name|floor|$many"
-    "$name, ten descriptors|$name|floor-ten|$ten" "$name, refused|$name|floor|$refused")
+  modes+=("$name: one key|$name|floor|$one" "$name: 100 000 keys|$name|floor|$many"
+    "$name: ten descriptors|$name|floor-ten|$ten" "$name: refused|$name|floor|$refused")
 done
 
 load() { # SERVER ARGUMENTS...

@@ -85,6 +85,7 @@ fn message(shape: &Shape, key: u64) -> Bytes {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

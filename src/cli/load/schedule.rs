@@ -28,6 +28,11 @@ impl Schedule {
         (at < self.end).then_some(at)
     }
 
+    /// The time between two calls of this thread.
+    pub(super) fn period(&self) -> Duration {
+        Duration::from_secs_f64(self.step as f64 / self.rate)
+    }
+
     /// Takes the next call if it is due at `now`.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
         let at = self.next().filter(|at| *at <= now)?;
@@ -49,6 +54,7 @@ mod tests {
         for thread in 0..3 {
             let mut schedule = Schedule::new((start, start + SECOND), 1000.0, thread, 3);
             // A look after 300 ms, and then after the end: all are still handed out.
+            assert_eq!(schedule.period(), SECOND * 3 / 1000);
             for look in [SECOND * 3 / 10, SECOND * 2] {
                 planned.extend(std::iter::from_fn(|| schedule.due(start + look)));
             }

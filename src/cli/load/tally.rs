@@ -112,6 +112,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

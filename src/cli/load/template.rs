@@ -94,6 +94,7 @@ fn fill(text: &Text, key: u64, index: usize) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -168,7 +168,7 @@ async fn open_loop(
         }));
     }
     tokio::task::yield_now().await; // all are idle now
-    let pacer = Pacer::new()?;
+    let pacer = Pacer::new(schedule.period())?;
     while let Some(next) = schedule.next() {
         if thread.job.live.stop.load(Ordering::Relaxed) {
             break;
