@@ -133,7 +133,7 @@ redis_service leased leased "$target/tidegate"
 # A mode: its title | its server | the floor it is compared with | arguments of the generator.
 one='user=%k --keys 1'
 many='user=%k --keys 100000'
-ten='user=%k-%i --descriptors 10 --keys 100000'
+ten='user=%k-%i --descriptors 10 --keys 1000'
 refused='refused=%k --keys 1000'
 modes=(
   "floor, current-thread|floor-current|floor|$one"
@@ -277,14 +277,14 @@ awk -F'|' -v rate=$rate '
     printf "\n%-26s %7s %12s %6s %5s %5s %6s %6s %6s %8s %6s %7s %6s %7s %6s %5s\n", "", "x floor",
       "(spread)", "us", "user", "sys", "Redis", "sent", "run", "peak/s", "p50", "p99", "p50", "p99",
       "RSS", "load"
-    printf "%-26s %7s %12s %6s %5s %5s %6s %6s %6s %8s %6s %7s %14s %6s %5s\n", "", "", "",
+    printf "%-30s %7s %12s %6s %5s %5s %6s %6s %6s %8s %6s %7s %14s %6s %5s\n", "", "", "",
       "/req", "", "", "us", "cmds", "cmds", "", "us", "us", "us at " rate "/s", "MB", "busy"
     for (t = 1; t <= titles; t++) {
       title = order[t]
       base = floor_of[title] == "floor" ? "floor" : "floor, ten descriptors"
       for (r = 1; r <= rounds; r++) ratio[r] = of(title, 16, r) / of(base, 16, r)
       middle = median(ratio, rounds); spread = sprintf("%.2f-%.2f", least, most)
-      printf "%-26s %7.2f %12s %6.1f %5.1f %5.1f %6.1f %6.2f %6.2f %8.0f %6.0f %7.0f %6.0f %7.0f %6.1f %4.0f%%\n",
+      printf "%-30s %7.2f %12s %6.1f %5.1f %5.1f %6.1f %6.2f %6.2f %8.0f %6.0f %7.0f %6.0f %7.0f %6.1f %4.0f%%\n",
         title, middle, spread, of(title, 16), of(title, 5), of(title, 6), of(title, 7), of(title, 9),
         of(title, 8), of(title, 10), of(title, 11), of(title, 12), open50[title], open99[title],
         of(title, 14) / 1024, of(title, 13) * 100

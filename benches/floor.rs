@@ -67,7 +67,6 @@ fn answer(statuses: usize) -> RateLimitResponse {
         current_limit: Some(limit),
         limit_remaining: 999_999,
         duration_until_reset: Some(prost_types::Duration { seconds: 1_800, nanos: 0 }),
-        ..Default::default()
     };
     RateLimitResponse {
         overall_code: Code::Ok.into(),
