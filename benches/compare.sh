@@ -274,7 +274,7 @@ awk -F'|' -v rate=$rate '
     failed += $15
   }
   END {
-    printf "\n%-26s %7s %12s %6s %5s %5s %6s %6s %6s %8s %6s %7s %6s %7s %6s %5s\n", "", "x floor",
+    printf "\n%-30s %7s %12s %6s %5s %5s %6s %6s %6s %8s %6s %7s %6s %7s %6s %5s\n", "", "x floor",
       "(spread)", "us", "user", "sys", "Redis", "sent", "run", "peak/s", "p50", "p99", "p50", "p99",
       "RSS", "load"
     printf "%-30s %7s %12s %6s %5s %5s %6s %6s %6s %8s %6s %7s %14s %6s %5s\n", "", "", "",

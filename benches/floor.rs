@@ -58,14 +58,18 @@ fn runtime(name: &str) -> anyhow::Result<Runtime> {
     Ok(builder.worker_threads(1).enable_all().build()?)
 }
 
-/// As large as an answer that says something about each descriptor.
+/// As large as the answers of the servers compared with it: HTTP/2 writes messages of more
+/// than 256 bytes, such as those of ten descriptors, in another way.
 fn answer(statuses: usize) -> RateLimitResponse {
-    let limit =
-        RateLimit { requests_per_unit: 1_000_000, unit: Unit::Hour.into(), ..Default::default() };
+    let limit = RateLimit {
+        requests_per_unit: 4_000_000_000,
+        unit: Unit::Hour.into(),
+        ..Default::default()
+    };
     let status = DescriptorStatus {
         code: Code::Ok.into(),
         current_limit: Some(limit),
-        limit_remaining: 999_999,
+        limit_remaining: 3_999_999_999,
         duration_until_reset: Some(prost_types::Duration { seconds: 1_800, nanos: 0 }),
     };
     RateLimitResponse {
