@@ -8,6 +8,7 @@ mod cli {
     pub(crate) mod dial;
     pub(crate) mod help;
     pub(crate) mod hit;
+    pub(crate) mod load;
     pub(crate) mod serve;
 }
 
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use cli::compat::Companion;
-use cli::{check, help, hit, serve};
+use cli::{check, help, hit, load, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,6 +39,8 @@ enum Command {
     Check(check::Check),
     /// Asks a running server for one decision.
     Hit(hit::Hit),
+    /// Puts a server under load and says how it bears it.
+    Load(load::Load),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +66,6 @@ fn run() -> anyhow::Result<ExitCode> {
         None => serve::run(),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Hit(hit)) => hit::run(hit),
+        Some(Command::Load(load)) => load::run(load),
     }
 }

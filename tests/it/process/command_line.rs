@@ -96,7 +96,7 @@ fn help_names_every_setting_with_its_default() {
         let line = line.unwrap_or_else(|| panic!("{} is missing:\n{help}", setting.name));
         assert!(line.contains(&setting.default), "{line}");
     }
-    for command in ["check", "hit"] {
+    for command in ["check", "hit", "load"] {
         assert!(help.contains(command));
     }
 }

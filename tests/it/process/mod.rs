@@ -8,6 +8,7 @@ mod http;
 mod lifecycle;
 mod memcached;
 mod listeners;
+mod load;
 mod protocol;
 mod redis_faults;
 mod xds;
