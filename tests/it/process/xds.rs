@@ -2,6 +2,7 @@
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tempfile::TempDir;
+use tidegate::tls::ClientTls;
 use tidegate::wire::pb::grpc::health::v1::health_check_response::ServingStatus;
 use tidegate::wire::pb::ratelimit::config::ratelimit::v3::{
     RateLimitConfig, RateLimitDescriptor, RateLimitPolicy, RateLimitUnit,
@@ -17,8 +18,7 @@ use crate::support::xds::Management;
 const DOMAIN: &str = "default/eg/http";
 const ROUTE: &str = "httproute/default/backend/rule/0/match/0/www_example_com";
 
-/// What Envoy Gateway sets, in its words; addresses and paths are the test's. The listener
-/// for requests stays in plain text here.
+/// What Envoy Gateway sets, in its words; addresses and paths are the test's.
 fn environment(server: &Management, redis: &RedisServer, certs: &TempDir) -> Setup {
     let file = |name: &str| certs.path().join(name).display().to_string();
     let url = format!("localhost:{}", server.address().port());
@@ -29,6 +29,10 @@ fn environment(server: &Management, redis: &RedisServer, certs: &TempDir) -> Set
         ("RUNTIME_WATCH_ROOT", "false".to_owned()),
         ("LOG_LEVEL", "info".to_owned()),
         ("USE_STATSD", "false".to_owned()),
+        ("GRPC_SERVER_USE_TLS", "true".to_owned()),
+        ("GRPC_SERVER_TLS_CERT", file("tls.crt")),
+        ("GRPC_SERVER_TLS_KEY", file("tls.key")),
+        ("GRPC_SERVER_TLS_CA_CERT", file("ca.crt")),
         ("CONFIG_TYPE", "GRPC_XDS_SOTW".to_owned()),
         ("CONFIG_GRPC_XDS_SERVER_URL", url),
         ("CONFIG_GRPC_XDS_NODE_ID", "envoy-ratelimit".to_owned()),
@@ -80,7 +84,7 @@ fn reason(tidegate: &Tidegate) -> String {
 async fn the_environment_of_envoy_gateway_is_served() {
     let (authority, certs) = (Authority::new(), tempfile::tempdir().unwrap());
     let identity = authority.issue("server", &["localhost"]);
-    authority.issue_into(certs.path(), "tls", &["envoy-ratelimit"]);
+    let own = authority.issue_into(certs.path(), "tls", &["envoy-ratelimit"]);
     std::fs::copy(authority.ca(), certs.path().join("ca.crt")).unwrap();
     let redis = RedisServer::start_tcp();
     let mut server = Management::start_tls(&authority, &identity).await;
@@ -90,7 +94,14 @@ async fn the_environment_of_envoy_gateway_is_served() {
     let mut stream = server.stream().await;
     let first = stream.request().await;
     assert_eq!(first.node.unwrap().id, "envoy-ratelimit");
-    let client = Client::connect(tidegate.grpc()).await;
+    // Envoy shows a certificate of the same authority.
+    let tls = ClientTls {
+        ca: Some(authority.ca()),
+        identity: Some(own),
+        server_name: Some("envoy-ratelimit".to_owned()),
+        ..ClientTls::default()
+    };
+    let client = Client::connect_tls(tidegate.grpc(), &tls).await.unwrap();
     assert_eq!(client.health("ratelimit").await.unwrap(), ServingStatus::Serving);
     assert!(client.hit("user", "alice").await.is_err());
     assert!(reason(&tidegate).ends_with("has sent no rules yet"), "{}", reason(&tidegate));
@@ -129,7 +140,7 @@ async fn the_environment_of_envoy_gateway_is_served() {
 
     let warnings: Vec<String> =
         tidegate.log().lines().filter(is_warning).map(str::to_owned).collect();
-    let expected = ["PROMETHEUS_MAPPER_YAML", "no management server"];
+    let expected = ["GRPC_SERVER_TLS_CA_CERT", "no management server"];
     let is_expected = |line: &&String| !expected.iter().any(|text| line.contains(text));
     assert_eq!(warnings.iter().find(is_expected), None, "{warnings:#?}");
 }
