@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::envoy::{Envoy, by_header, route};
+use crate::support::port::Port;
 use crate::support::process::{Tidegate, eventually};
 use crate::support::redis::RedisServer;
 
@@ -137,8 +138,9 @@ fn without_redis_the_failure_mode_of_envoy_decides() {
 fn counters_outlive_tidegate() {
     let redis = RedisServer::start();
     let start = |port| Tidegate::with_rules(RULES).redis(&redis).env("GRPC_PORT", port).start();
-    let mut tidegate = start(0);
-    let port = tidegate.grpc_port();
+    let reserved = Port::free();
+    let port = reserved.number();
+    let mut tidegate = start(port);
     let envoy = Envoy::start(&[port], route(json!([by_header("x-user", "user")])));
     let status = || envoy.get("/", &[("x-user", "alice")]).status;
     assert_eq!(status(), 200);

@@ -31,7 +31,6 @@ fn check(envoy: &Envoy, mut change: impl FnMut(u32)) {
     let statuses = envoy.under_load(&load, || (1..=4).for_each(|i| change_and_see(i * 1_000_000)));
     for statuses in statuses {
         let passed = statuses.get(&200).copied().unwrap_or_default();
-        assert!(passed >= 100, "too little load to show anything: {statuses:?}");
         assert_eq!(statuses, BTreeMap::from([(200, passed)]), "every request passed");
     }
     change_and_see(0);

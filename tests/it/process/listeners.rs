@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
@@ -11,11 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use tidegate::wire::pb::grpc::health::v1::HealthCheckRequest;
 
 use super::RULES;
 use crate::support::clients::{Client, within};
+use crate::support::port::Port;
 use crate::support::process::{Setup, Tidegate, eventually, program};
 
 /// How a start on that socket file ends; it must.
@@ -72,24 +73,15 @@ async fn what_does_not_go_is_cut_after_the_grace() {
     assert_eq!(another.hit("user", "alice").await.unwrap(), Code::Ok);
 }
 
-/// A port that this test alone has, for any number of listeners.
-fn reserve() -> (Socket, u16) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.set_reuse_port(true).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-    (socket, port)
-}
-
 #[test]
 fn two_processes_on_one_port_make_a_restart_that_nobody_is_refused_in() {
-    let (_reserved, port) = reserve();
+    let reserved = Port::free();
+    let port = reserved.number();
     let start = || -> Setup {
         Tidegate::with_rules(RULES).env("GRPC_PORT", port).env("TIDEGATE_DRAIN_DELAY", "0")
     };
     let mut tidegate = start().start();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let address = reserved.address();
     let (done, connected) = (AtomicBool::new(false), AtomicU64::new(0));
     let reset = AtomicU64::new(0);
     let connect = || {

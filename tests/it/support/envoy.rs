@@ -24,6 +24,9 @@ pub(crate) struct Envoy {
     _upstream: Option<Upstream>,
 }
 
+/// How many requests of a caller are a load.
+const ENOUGH: usize = 600;
+
 impl Envoy {
     /// Starts an Envoy that asks the Tidegates at `ports` and waits until it finds them
     /// healthy. `routes` are Envoy's; they can use the cluster `upstream`, which answers
@@ -90,7 +93,8 @@ impl Envoy {
     }
 
     /// Sends requests, one after the other for each of `callers` (their headers), while
-    /// `work` is done. Says for each caller how often it got which status.
+    /// `work` is done, and at least [`ENOUGH`] of them. Says for each caller how often it got
+    /// which status.
     pub(crate) fn under_load(
         &self,
         callers: &[(&str, &str)],
@@ -99,7 +103,9 @@ impl Envoy {
         let done = AtomicBool::new(false);
         let call = |header: (&str, &str)| {
             let mut statuses = BTreeMap::new();
-            while !done.load(Ordering::Relaxed) {
+            let mut sent = 0;
+            while sent < ENOUGH || !done.load(Ordering::Relaxed) {
+                sent += 1;
                 *statuses.entry(self.get("/", &[header]).status).or_default() += 1;
             }
             statuses

@@ -21,7 +21,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use socket2::{Domain, Socket, Type};
 use tidegate::tls::Identity;
 use tidegate::wire::pb::ratelimit::config::ratelimit::v3::RateLimitConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,6 +37,7 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::certs::Authority;
+use super::port::{Port, shared};
 use super::process::PATIENCE;
 
 /// The type of resource that is asked for.
@@ -51,9 +51,6 @@ pub(crate) struct Management {
     address: SocketAddr,
     streams: mpsc::UnboundedReceiver<Stream>,
 }
-
-/// A port that nobody else can take, whether somebody listens there or not.
-pub(crate) struct Port(Socket);
 
 /// A stream that a client has opened.
 pub(crate) struct Stream {
@@ -113,28 +110,6 @@ impl Management {
         tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await.unwrap();
         self.port.take().unwrap()
     }
-}
-
-impl Port {
-    /// A port where nobody listens.
-    pub(crate) fn free() -> Self {
-        Self(shared(SocketAddr::from(([127, 0, 0, 1], 0))))
-    }
-
-    /// Where it is.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
-    }
-}
-
-/// A socket that others of its kind may share its port with.
-fn shared(address: SocketAddr) -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.set_reuse_port(true).unwrap();
-    socket.set_nonblocking(true).unwrap();
-    socket.bind(&address.into()).unwrap();
-    socket
 }
 
 impl Drop for Management {

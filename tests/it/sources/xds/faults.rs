@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::{both, config, follow, leaf, shop};
-use crate::support::xds::{Management, Port};
+use crate::support::port::Port;
+use crate::support::xds::Management;
 
 #[tokio::test]
 async fn rules_outlast_the_server_and_the_next_one_is_asked_afresh() {
