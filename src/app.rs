@@ -1,12 +1,25 @@
 //! The composition root: settings in, a running service out.
 
 mod core;
+mod counters;
 mod probe;
 mod process;
 mod run;
 mod series;
 mod sockets;
 mod stats;
+mod worker;
 
 pub use core::Core;
 pub use run::{Listeners, Signals, open, run};
+
+use std::sync::Arc;
+
+use crate::server::Front;
+use crate::store::{AnyStore, RefusalCache};
+
+/// The counters of the program.
+type Counters = RefusalCache<AnyStore>;
+
+/// Who decides: the first for HTTP, then the workers'.
+type Fronts = Arc<[Arc<Front<Counters>>]>;

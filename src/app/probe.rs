@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
+
+use super::Fronts;
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -17,24 +20,27 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How often expired counters are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Probes `store` for ever. A connection that comes or goes is a reason to look at once.
-pub(super) async fn watch_store(store: &AnyStore, health: Arc<Health>) {
-    let mut changes = Changes::of(store);
+/// Probes the store for ever, by the connections of all who decide. One that comes or goes
+/// is a reason to look at once.
+pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
+    let stores = || fronts.iter().map(|front| &front.service.store);
+    let mut changes: Vec<Changes> = stores().map(|store| Changes::of(&store.store)).collect();
     loop {
-        let is_connected = changes.is_connected();
+        let is_connected = changes.iter_mut().fold(true, |all, one| one.is_connected() && all);
         let started = Instant::now();
-        let probe = store.probe().await;
+        let probes: Result<Vec<()>, _> =
+            join_all(stores().map(Store::probe)).await.into_iter().collect();
         let latency = started.elapsed();
-        let wait = if probe.is_ok() { FRESH } else { RETRY };
+        let wait = if probes.is_ok() { FRESH } else { RETRY };
         health.update(|facts| {
             facts.store.is_connected = is_connected;
-            facts.store.has_answered |= probe.is_ok();
-            facts.store.fault = probe.err().map(|error| error.to_string());
+            facts.store.has_answered |= probes.is_ok();
+            facts.store.fault = probes.err().map(|error| error.to_string());
             facts.store.latency = Some(latency);
         });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = changes.next() => {}
+            _ = select_all(changes.iter_mut().map(|changes| Box::pin(changes.next()))) => {}
         }
     }
 }

@@ -1,39 +1,32 @@
 //! From start to exit: open, load, serve, drain.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+
+use futures_util::FutureExt as _;
 
 use super::sockets::Sockets;
-use super::{Core, probe, series, stats};
+use super::{Core, Counters, Fronts, counters, probe, series, stats, worker};
 use crate::clock::Clock;
-use crate::limiter::KeyFormat;
+use crate::health::Health;
 use crate::server::{
-    Endpoint, GrpcOptions, HealthApi, HttpState, Listener, Shutdown, debug_router, http_router,
-    metrics_router, serve_grpc, serve_http,
+    Endpoint, GrpcOptions, HealthApi, HttpState, Listener, Shutdown, deal, debug_router,
+    http_router, metrics_router, serve_http,
 };
-use crate::settings::{self, Prometheus, Settings};
+use crate::settings::{Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::sources::xds::XdsSource;
 use crate::sources::{Outcome, Reloader, RuleSet};
-use crate::store::memcached::MemcachedStore;
-use crate::store::memory::{MemoryConfig, MemoryStore};
-use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
-use crate::store::{AnyStore, RefusalCache, Refusals, Store as _};
+use crate::store::{AnyStore, Store as _};
 use crate::telemetry::Snapshot;
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
 const EXAMPLE: &str = include_str!("../../deploy/rules/example.yaml");
-
-/// How far the clocks of replicas may be apart before a slow one misses a counter that a
-/// fast one began. With the envoyproxy key format counters live as long as they do there.
-const CLOCK_SLACK_SECS: u64 = 10;
 
 /// The sockets of a service.
 #[derive(Debug)]
@@ -99,17 +92,16 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let refusals = refusals(&settings).map(Arc::new);
-    let store = RefusalCache { store: store(&settings, refusals.clone()), refusals };
-    let core = Core::new(&settings, store, clock.clone());
+    let core = Core::new(&settings, counters::open(&settings), clock.clone());
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
-    keep_store(&core, clock, &mut tasks);
     if let Some(tls) = &listeners.tls {
         tasks.spawn(Arc::clone(tls).watch());
     }
-    let sinks = stats::start(&settings.metrics, &core, listeners.tls.clone());
-    let mut servers = serve(&settings, &core, listeners, &signals.shutdown.stop)?;
+    let mut servers = JoinSet::new();
+    let (sockets, fronts) = serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
+    keep_store(&fronts, (&core.health, clock), &mut tasks);
+    let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
         // A stop that comes with the drain ends the servers too: that is no break.
@@ -122,58 +114,10 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     Ok(())
 }
 
-/// What is refused from memory. Redis tells what other processes give back, though messages
-/// may be lost between the nodes of a cluster; memcached does not.
-fn refusals(settings: &Settings) -> Option<Refusals> {
-    let max_age = match &settings.store {
-        settings::Store::Memory { .. } => None,
-        settings::Store::Redis { .. } => Some(Duration::from_secs(10)),
-        settings::Store::Memcached(_) => Some(Duration::from_secs(1)),
-    };
-    settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, max_age))
-}
-
-fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
-    match &settings.store {
-        settings::Store::Memory { max_counters } => {
-            tracing::info!(max_counters, "counting in memory: counters end with this process");
-            let max_counters = *max_counters;
-            AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
-        }
-        settings::Store::Redis { main, per_second, .. } => {
-            let with_slack = |config: &RedisConfig| {
-                let key_slack_secs = key_slack_secs(settings);
-                RedisConfig { key_slack_secs, ..config.clone() }
-            };
-            tracing::info!(address = main.describe(), "counting in Redis");
-            let Some(per_second) = per_second else {
-                return AnyStore::Redis(RedisStore::connect_for(with_slack(main), refusals));
-            };
-            tracing::info!(address = per_second.describe(), "and limits per second in another");
-            let both =
-                PerSecondStore::connect_for(with_slack(main), with_slack(per_second), refusals);
-            AnyStore::PerSecond(both)
-        }
-        settings::Store::Memcached(config) => {
-            tracing::info!(servers = config.describe(), "counting in memcached");
-            let mut config = config.clone();
-            config.key_slack_secs = key_slack_secs(settings);
-            AnyStore::Memcached(MemcachedStore::connect(config))
-        }
-    }
-}
-
-fn key_slack_secs(settings: &Settings) -> u64 {
-    match settings.limiter.keys.format {
-        KeyFormat::Tidegate => CLOCK_SLACK_SECS,
-        KeyFormat::Envoyproxy => 0,
-    }
-}
-
 /// Sees to it that rules come, from wherever they do.
 async fn load(
     settings: &Settings,
-    core: &Core<RefusalCache<AnyStore>>,
+    core: &Core<Counters>,
     signals: &Signals,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -195,7 +139,7 @@ async fn load(
 /// Loads the rule files for the first time and watches them from then on.
 async fn load_files(
     settings: &Settings,
-    core: &Core<RefusalCache<AnyStore>>,
+    core: &Core<Counters>,
     signals: &Signals,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
@@ -248,20 +192,20 @@ fn example() -> FileSet {
     FileSet { files: vec![file], warnings: Vec::new() }
 }
 
-fn keep_store(core: &Core<RefusalCache<AnyStore>>, clock: Clock, tasks: &mut JoinSet<()>) {
-    let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
-    if let AnyStore::Memory(memory) = &front.service.store.store {
+fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &mut JoinSet<()>) {
+    if let AnyStore::Memory(memory) = &fronts[0].service.store.store {
         tasks.spawn(probe::sweep(Arc::clone(memory), clock));
     }
-    tasks.spawn(async move { probe::watch_store(&front.service.store.store, health).await });
+    tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(health)));
 }
 
-fn serve(
+/// Opens the doors: workers for gRPC, and HTTP beside them.
+async fn serve(
     settings: &Settings,
-    core: &Core<RefusalCache<AnyStore>>,
+    core: &Core<Counters>,
     listeners: Listeners,
-    stop: &CancellationToken,
-) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    (servers, signals): (&mut JoinSet<anyhow::Result<()>>, &Signals),
+) -> anyhow::Result<(Sockets, Fronts)> {
     tracing::info!(
         grpc = listeners.grpc.address(),
         http = listeners.http.address(),
@@ -272,8 +216,8 @@ fn serve(
         "listening"
     );
     let bounds = &settings.bounds;
+    let stop = &signals.shutdown.stop;
     let sockets = Sockets::new(bounds.max_connections, listeners.tls);
-    let mut servers = JoinSet::new();
     let health = HealthApi {
         health: Arc::clone(&core.health),
         metrics: Arc::clone(&core.front.service.metrics),
@@ -281,37 +225,51 @@ fn serve(
     };
     let options = GrpcOptions {
         max_message_bytes: bounds.max_message_bytes,
-        places: sockets.grpc.clone(),
         tls: sockets.tls.clone(),
         max_connection_age: settings.grpc.max_connection_age,
         max_connection_age_grace: settings.grpc.max_connection_age_grace,
         reflection: settings.grpc.reflection,
     };
-    let services = (Arc::clone(&core.front), health);
-    servers.spawn(serve_grpc(listeners.grpc, services, options, stop.clone()));
+    let mut hosts = Vec::new();
+    let mut fronts = vec![Arc::clone(&core.front)];
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Some(settings.workers).filter(|workers| *workers > 0).unwrap_or_else(cores);
+    for number in 0..workers {
+        let worker =
+            worker::start(number, settings, core, (health.clone(), options.clone())).await?;
+        hosts.push(worker.host);
+        fronts.push(worker.front);
+        servers.spawn(async move { worker.ended.await.context("a worker broke")? });
+    }
+    let fronts: Fronts = fronts.into();
+    let (listener, places) = (listeners.grpc, sockets.grpc.clone());
+    servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
     let state = HttpState {
         front: Arc::clone(&core.front),
         health: Arc::clone(&core.health),
         json: Json::new()?,
         collect: {
-            let (front, health) = (Arc::clone(&core.front), Arc::clone(&core.health));
+            let (fronts, health) = (Arc::clone(&fronts), Arc::clone(&core.health));
             let sockets = sockets.clone();
             Arc::new(move |page| {
-                let store = &front.service.store;
                 let mut snapshot = Snapshot::default();
-                series::read(store, sockets.tls.as_deref(), &mut snapshot);
+                series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
                 page.take(&snapshot);
-                series::collect(&health.facts(), store, page);
+                series::collect(&health.facts(), &fronts[0].service.store, page);
                 sockets.collect(page);
             })
         },
     };
     let mut http = vec![
-        (listeners.http, http_router(state.clone(), bounds.max_message_bytes), sockets.http),
-        (listeners.debug, debug_router(state.clone()), sockets.debug),
+        (
+            listeners.http,
+            http_router(state.clone(), bounds.max_message_bytes),
+            sockets.http.clone(),
+        ),
+        (listeners.debug, debug_router(state.clone()), sockets.debug.clone()),
     ];
     if let (Some(listener), Some(prometheus)) = (listeners.prometheus, &settings.prometheus) {
-        http.push((listener, metrics_router(state, &prometheus.path), sockets.metrics));
+        http.push((listener, metrics_router(state, &prometheus.path), sockets.metrics.clone()));
     }
     for (listener, router, places) in http {
         let stop = stop.clone();
@@ -320,14 +278,14 @@ fn serve(
             Ok(())
         });
     }
-    Ok(servers)
+    Ok((sockets, fronts))
 }
 
 /// Fails health, waits for probes to see it, closes the listeners, finishes what is under
 /// way.
 async fn drain(
     settings: &Settings,
-    core: &Core<RefusalCache<AnyStore>>,
+    core: &Core<Counters>,
     shutdown: &Shutdown,
     mut servers: JoinSet<anyhow::Result<()>>,
 ) {

@@ -1,49 +1,56 @@
 //! What is read off the parts when the metrics page is asked for, or statsd is due.
 
-use super::process;
+use std::collections::BTreeMap;
+
+use super::{Counters, Fronts, process};
 use crate::health::{Facts, XdsFacts};
+use crate::store::AnyStore;
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
-use crate::store::{AnyStore, RefusalCache};
 use crate::telemetry::{CacheStats, Kind, LoadStats, MemcacheStats, Page, PoolStats, Snapshot};
 use crate::tls::{Acceptor, TlsStatus};
 
 /// Adds what envoyproxy/ratelimit has too, for statsd and the page.
-pub(super) fn read(
-    store: &RefusalCache<AnyStore>,
-    tls: Option<&Acceptor>,
-    snapshot: &mut Snapshot,
-) {
+pub(super) fn read(fronts: &Fronts, tls: Option<&Acceptor>, snapshot: &mut Snapshot) {
     if let Some(tls) = tls {
         of_certificates(&tls.status()).read("certs", snapshot);
     }
-    if let Some(refusals) = &store.refusals {
+    if let Some(refusals) = &fronts[0].service.store.refusals {
         of_refusals(&refusals.stats()).read(snapshot);
     }
-    match &store.store {
-        AnyStore::Memory(_) => {}
-        AnyStore::Redis(redis) => {
-            let stats = redis.stats();
-            let pool = PoolStats { active: stats.active, opened: stats.opened };
-            pool.read("redis_pool", snapshot);
+    let mut pools: BTreeMap<&str, PoolStats> = BTreeMap::new();
+    let mut memcache = None;
+    for front in fronts.iter() {
+        let mut add = |pool, active, opened| {
+            let sum: &mut PoolStats = pools.entry(pool).or_default();
+            *sum = PoolStats { active: sum.active + active, opened: sum.opened + opened };
+        };
+        match &front.service.store.store {
+            AnyStore::Memory(_) => {}
+            AnyStore::Redis(redis) => {
+                let stats = redis.stats();
+                add("redis_pool", stats.active, stats.opened);
+            }
+            AnyStore::PerSecond(both) => {
+                let [main, per_second] = both.stats();
+                add("redis_pool", main.active, main.opened);
+                add("redis_per_second_pool", per_second.active, per_second.opened);
+            }
+            AnyStore::Memcached(memcached) => {
+                let stats = memcached.stats();
+                add("memcache_pool", stats.active, stats.opened);
+                *memcache.get_or_insert_with(MemcacheStats::default) += of_memcached(&stats);
+            }
         }
-        AnyStore::PerSecond(both) => {
-            let [main, per_second] = both.stats();
-            let (active, opened) =
-                (main.active + per_second.active, main.opened + per_second.opened);
-            PoolStats { active, opened }.read("redis_pool", snapshot);
-        }
-        AnyStore::Memcached(memcached) => {
-            let stats = memcached.stats();
-            let pool = PoolStats { active: stats.active, opened: stats.opened };
-            pool.read("memcache_pool", snapshot);
-            of_memcached(&stats).read(snapshot);
-        }
+    }
+    pools.iter().for_each(|(name, pool)| pool.read(name, snapshot));
+    if let Some(memcache) = memcache {
+        memcache.read(snapshot);
     }
 }
 
 /// Adds what is Tidegate's own, for the page.
-pub(super) fn collect(facts: &Facts, store: &RefusalCache<AnyStore>, page: &mut Page) {
+pub(super) fn collect(facts: &Facts, store: &Counters, page: &mut Page) {
     let gauge = |page: &mut Page, name, help, value: f64| {
         page.sample((name, Kind::Gauge, help), &[], value);
     };

@@ -9,9 +9,8 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, series};
+use super::{Fronts, series};
 use crate::settings;
-use crate::store::{AnyStore, RefusalCache};
 use crate::telemetry::{Collect, Mapping, Naming, sinks};
 use crate::tls::Acceptor;
 
@@ -55,14 +54,14 @@ pub(super) struct Sinks {
 /// Starts them.
 pub(super) fn start(
     settings: &settings::Metrics,
-    core: &Core<RefusalCache<AnyStore>>,
+    fronts: Fronts,
     tls: Option<Arc<Acceptor>>,
 ) -> Sinks {
-    let front = Arc::clone(&core.front);
+    let metrics = Arc::clone(&fronts[0].service.metrics);
     let collect: Collect =
-        Arc::new(move |snapshot| series::read(&front.service.store, tls.as_deref(), snapshot));
+        Arc::new(move |snapshot| series::read(&fronts, tls.as_deref(), snapshot));
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
-    for sink in sinks(&settings.sinks, &core.front.service.metrics, &collect) {
+    for sink in sinks(&settings.sinks, &metrics, &collect) {
         tasks.spawn(sink.run(settings.flush_interval, stop.clone()));
     }
     Sinks { tasks, stop }

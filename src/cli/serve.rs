@@ -28,7 +28,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let signals = listen_to_signals().context("cannot listen to signals")?;
         let listeners = app::open(&settings).await?;

@@ -1,12 +1,14 @@
 //! Accepting connections, no more than a maximum at a time, and shaking hands with them.
 //!
 //! A connection takes its place when it is accepted and keeps it through the handshake and
-//! until it ends. Handshakes run beside each other and never hold up accepting.
+//! until it ends. Handshakes run beside each other, on the runtime that will serve them, and
+//! never hold up accepting.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -45,70 +47,141 @@ impl Places {
 /// What connections of a listener get.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
-    pub(super) places: Places,
     /// They shake hands first; none: they are plain.
     pub(super) tls: Option<Arc<Acceptor>>,
     /// They are cut at this age; none: never.
     pub(super) max_age: Option<Duration>,
 }
 
-/// A stream that was accepted, and its place.
-type Accepted = (Box<dyn Stream>, OwnedSemaphorePermit);
+/// Takes connections, on a runtime of its own choice.
+#[derive(Debug)]
+pub struct Host {
+    sender: mpsc::Sender<Arrival>,
+    guests: Arc<()>,
+}
 
-/// Accepts from `listener` until `stop`, then closes it. With TLS a connection comes out
-/// once it has shaken hands. Beyond the places a new one is closed at once.
-pub(super) fn connections(
-    listener: Listener,
+/// What a host is given.
+#[derive(Debug)]
+pub struct Arrivals(mpsc::Receiver<Arrival>);
+
+/// A connection that was accepted, not bound to a runtime yet, and its place.
+#[derive(Debug)]
+struct Arrival {
+    socket: Socket,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// The place of a connection, of its listener and at its host.
+#[derive(Debug)]
+pub(super) struct Place {
+    _free: OwnedSemaphorePermit,
+    _guest: Arc<()>,
+}
+
+/// Arrivals that wait for their host.
+const WAITING: usize = 64;
+
+impl Host {
+    /// A host and what it will be given.
+    pub fn new() -> (Self, Arrivals) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self { sender, guests: Arc::new(()) }, Arrivals(receiver))
+    }
+
+    /// How many connections it has.
+    fn guests(&self) -> usize {
+        Arc::strong_count(&self.guests)
+    }
+}
+
+/// Accepts from `listener` until `stop`, then closes it. Who comes goes to the host with the
+/// fewest connections: they last long, so that chance would leave some hosts idle. Beyond
+/// the places a new one is closed at once.
+pub async fn deal(listener: Listener, places: Places, hosts: Vec<Host>, stop: CancellationToken) {
+    let give = async |(socket, free)| {
+        let open = hosts.iter().filter(|host| !host.sender.is_closed());
+        if let Some(host) = open.min_by_key(|host| host.guests()) {
+            let place = Place { _free: free, _guest: Arc::clone(&host.guests) };
+            let _ = host.sender.send(Arrival { socket, place }).await;
+        }
+    };
+    let accept_all = async {
+        while hosts.iter().any(|host| !host.sender.is_closed()) {
+            if let Some(accepted) = accept(&listener, &places).await {
+                give(accepted).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = accept_all => {}
+        () = stop.cancelled() => {}
+    }
+    // To their peers, those in the queue are connected already.
+    for _ in 0..BACKLOG {
+        match timeout(Duration::ZERO, accept(&listener, &places)).await {
+            Ok(Some(accepted)) => give(accepted).await,
+            Ok(None) => {}
+            Err(_) => break,
+        }
+    }
+}
+
+/// The connections of a host. With TLS one comes out once it has shaken hands.
+pub(super) fn welcome(
+    Arrivals(mut arrivals): Arrivals,
     terms: Terms,
-    stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let end = CancellationToken::new();
-        let welcome = |accepted| {
-            let (sender, terms, end) = (sender.clone(), terms.clone(), end.clone());
-            tokio::spawn(end.run_until_cancelled_owned(async move {
-                if let Some(connection) = connection(accepted, &terms).await {
+        loop {
+            let arrival = tokio::select! {
+                arrival = arrivals.recv() => arrival,
+                () = sender.closed() => None,
+            };
+            let Some(arrival) = arrival else { break };
+            let (sender, terms) = (sender.clone(), terms.clone());
+            tokio::spawn(end.clone().run_until_cancelled_owned(async move {
+                if let Some(connection) = connection(arrival, &terms).await {
                     let _ = sender.send(Ok(connection)).await;
                 }
             }));
-        };
-        let accept_all = async {
-            loop {
-                accept(&listener, &terms.places).await.map(welcome);
-            }
-        };
-        tokio::select! {
-            () = accept_all => {}
-            () = stop.cancelled() => {}
-            () = sender.closed() => {}
         }
-        // To their peers, those in the queue are connected already.
-        for _ in 0..BACKLOG {
-            match timeout(Duration::ZERO, accept(&listener, &terms.places)).await {
-                Ok(accepted) => accepted.map(welcome),
-                Err(_) => break,
-            };
-        }
-        drop(listener);
         sleep(LAST_WORDS).await;
         end.cancel();
     });
     ReceiverStream::new(receiver)
 }
 
-async fn accept(listener: &Listener, places: &Places) -> Option<Accepted> {
-    let stream: io::Result<Box<dyn Stream>> = match listener {
-        Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+/// The connections of a listener that is its own host.
+pub(super) fn connections(
+    listener: Listener,
+    (places, terms): (Places, Terms),
+    stop: CancellationToken,
+) -> ReceiverStream<io::Result<Connection>> {
+    let (host, arrivals) = Host::new();
+    tokio::spawn(deal(listener, places, vec![host], stop));
+    welcome(arrivals, terms)
+}
+
+async fn accept(listener: &Listener, places: &Places) -> Option<(Socket, OwnedSemaphorePermit)> {
+    let socket = match listener {
+        Listener::Tcp(listener) => listener.accept().await.and_then(|(stream, _)| {
             let _ = stream.set_nodelay(true);
-            Box::new(stream) as _
+            stream.into_std().map(Socket::Tcp)
         }),
         Listener::Unix(_, listener) => {
-            listener.accept().await.map(|(stream, _)| Box::new(stream) as _)
+            listener.accept().await.and_then(|(stream, _)| stream.into_std().map(Socket::Unix))
         }
     };
-    let stream = match stream {
-        Ok(stream) => stream,
+    let socket = match socket {
+        Ok(socket) => socket,
         Err(error) => {
             tracing::warn!(%error, address = listener.address(), "cannot accept a connection");
             sleep(REST).await;
@@ -119,14 +192,17 @@ async fn accept(listener: &Listener, places: &Places) -> Option<Accepted> {
     if place.is_err() {
         tracing::debug!(address = listener.address(), "too many connections: one was closed");
     }
-    Some((stream, place.ok()?))
+    Some((socket, place.ok()?))
 }
 
-async fn connection((stream, place): Accepted, terms: &Terms) -> Option<Connection> {
+async fn connection(Arrival { socket, place }: Arrival, terms: &Terms) -> Option<Connection> {
     let end = terms.max_age.map(|age| Box::pin(sleep(age)));
-    let stream = match &terms.tls {
-        None => stream,
-        Some(tls) => match tls.accept(stream, SILENCE).await {
+    let stream = socket.stream().inspect_err(|error| {
+        tracing::warn!(%error, "cannot serve a connection");
+    });
+    let stream = match (stream.ok()?, &terms.tls) {
+        (stream, None) => stream,
+        (stream, Some(tls)) => match tls.accept(stream, SILENCE).await {
             Ok(session) => Box::new(session),
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake failed");
@@ -137,11 +213,20 @@ async fn connection((stream, place): Accepted, terms: &Terms) -> Option<Connecti
     Some(Connection::new(stream, place, end))
 }
 
+impl Socket {
+    /// Binds it to the runtime that runs here.
+    fn stream(self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(socket) => Box::new(TcpStream::from_std(socket)?),
+            Self::Unix(socket) => Box::new(UnixStream::from_std(socket)?),
+        })
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::io::AsyncReadExt as _;
-    use tokio::net::TcpStream;
     use tokio_stream::StreamExt as _;
 
     use super::*;
@@ -150,8 +235,9 @@ mod tests {
     async fn accepting(max: usize) -> (String, ReceiverStream<io::Result<Connection>>) {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
-        let terms = Terms { places: Places::new(max), tls: None, max_age: None };
-        (listener.address(), connections(listener, terms, CancellationToken::new()))
+        let terms = Terms { tls: None, max_age: None };
+        let address = listener.address();
+        (address, connections(listener, (Places::new(max), terms), CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,7 +272,7 @@ mod tests {
         }
         let stop = CancellationToken::new();
         stop.cancel();
-        let terms = Terms { places: Places::new(9), tls: None, max_age: None };
+        let terms = (Places::new(9), Terms { tls: None, max_age: None });
         let served: Vec<_> = connections(listener, terms, stop).collect().await;
         assert_eq!(served.len(), 5);
         assert!(TcpStream::connect(&address).await.is_err(), "the listener is closed");
@@ -211,7 +297,7 @@ mod tests {
         let listener = Listener::open(&anywhere).await.unwrap();
         let mut silent = TcpStream::connect(listener.address()).await.unwrap();
         let places = Places::new(1);
-        let terms = Terms { places: places.clone(), tls: Some(Arc::clone(&tls)), max_age: None };
+        let terms = (places.clone(), Terms { tls: Some(Arc::clone(&tls)), max_age: None });
         let _connections = connections(listener, terms, CancellationToken::new());
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
         assert_eq!((places.taken(), tls.status().failed_handshakes), (0, 1));

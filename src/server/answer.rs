@@ -22,6 +22,20 @@ pub struct Front<S> {
 }
 
 impl<S: Store> Front<S> {
+    /// The same with another store.
+    pub fn with_store(&self, store: S) -> Self {
+        let Service { rules, clock, policy, metrics, .. } = &self.service;
+        let service = Service {
+            store,
+            rules: Arc::clone(rules),
+            clock: clock.clone(),
+            policy: policy.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let activity = Arc::clone(&self.activity);
+        Self { service, bounds: self.bounds, layout: self.layout.clone(), activity }
+    }
+
     /// Decides `message`.
     ///
     /// # Errors

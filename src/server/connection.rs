@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
+
+use super::accept::Place;
 
 /// A connection that says nothing for this long after it was opened is closed, so that it
 /// does not take the place of one that would. Its handshake may take as long.
@@ -21,7 +22,7 @@ pub(super) struct Connection {
     /// Runs until the first byte has come.
     silence: Option<Pin<Box<Sleep>>>,
     end: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// Bytes in and out.
@@ -31,11 +32,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Connection {
     /// A connection that has just been opened over `stream`. It is cut at `end`.
-    pub(super) fn new(
-        stream: Box<dyn Stream>,
-        place: OwnedSemaphorePermit,
-        end: Option<Pin<Box<Sleep>>>,
-    ) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, place: Place, end: Option<Pin<Box<Sleep>>>) -> Self {
         Self { stream, silence: Some(Box::pin(sleep(SILENCE))), end, _place: place }
     }
 }

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response};
-use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
-use super::accept::{Terms, connections};
+use super::accept::{Arrivals, Terms, welcome};
 use super::rate_limit::RateLimit;
-use super::{Front, HealthApi, Listener, Places};
+use super::{Front, HealthApi};
 use crate::store::Store;
 use crate::tls::Acceptor;
 use crate::wire::pb;
@@ -26,8 +25,6 @@ use crate::wire::pb::tidegate::health::v1::health_service_server::HealthServiceS
 pub struct GrpcOptions {
     /// The largest message, before and after decompression.
     pub max_message_bytes: usize,
-    /// Connections open at a time.
-    pub places: Places,
     /// Shakes hands with connections; `None`: they are plain.
     pub tls: Option<Arc<Acceptor>>,
     /// A connection is told to go at this age; `None`: never.
@@ -56,28 +53,26 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The most that the headers of a request may hold.
 const MAX_HEADER_BYTES: u32 = 64 * 1024;
 
-/// Serves until `stop`, then tells every connection to go and resolves when the last one
-/// has gone.
+/// Serves those who arrive until no more can, then tells every connection to go and resolves
+/// when the last one has gone.
 ///
 /// # Errors
 ///
 /// The services cannot be described for reflection, or serving failed.
 pub async fn serve<S: Store>(
-    listener: Listener,
+    arrivals: Arrivals,
     (front, health): (Arc<Front<S>>, HealthApi),
     options: GrpcOptions,
-    stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let max_age = options.max_connection_age.map(jittered);
     let terms = Terms {
-        places: options.places.clone(),
         tls: options.tls.clone(),
         // Left to the transport, the grace would stand in for being told to go.
         max_age: max_age.zip(options.max_connection_age_grace).map(|(age, grace)| age + grace),
     };
     // It ends a little after the stop, when the listener is closed and what waited there has
     // been served; only then are the connections told to go.
-    let incoming = connections(listener, terms, stop);
+    let incoming = welcome(arrivals, terms);
     let routes = routes(front, health, &options)?;
     let mut server = Server::builder();
     if let Some(age) = max_age {

@@ -94,7 +94,7 @@ pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
 pub async fn serve(listener: Listener, router: Router, places: Places, stop: CancellationToken) {
     let router =
         router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE));
-    let mut incoming = connections(listener, Terms { places, tls: None, max_age: None }, stop);
+    let mut incoming = connections(listener, (places, Terms { tls: None, max_age: None }), stop);
     let graceful = GracefulShutdown::new();
     while let Some(Ok(connection)) = incoming.next().await {
         let service = TowerToHyperService::new(router.clone());

@@ -12,7 +12,7 @@ mod listen;
 mod rate_limit;
 mod stats;
 
-pub use accept::Places;
+pub use accept::{Arrivals, Host, Places, deal};
 pub use answer::Front;
 pub use debug::router as debug_router;
 pub use drain::{Activity, Shutdown};

@@ -42,6 +42,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         limiter: limiter(r),
         answer: answer(r),
         bounds: bounds(r),
+        workers: workers(r),
         shutdown: shutdown(r),
         warnings: Vec::new(),
     }
@@ -257,6 +258,16 @@ fn bounds(r: &mut Reader<'_>) -> Bounds {
              bytes begun. More share the series `tidegate_overflow`.",
         ),
     }
+}
+
+fn workers(r: &mut Reader<'_>) -> usize {
+    r.within(
+        "TIDEGATE_WORKERS",
+        0,
+        0..=1024,
+        "How many threads serve gRPC, each with connections to the store of its own; 0: one for \
+         each core that the process may use.",
+    )
 }
 
 fn shutdown(r: &mut Reader<'_>) -> Shutdown {

@@ -1,5 +1,6 @@
 //! Facts that other rooms count for themselves, and how they read as metrics.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use super::families as f;
@@ -100,6 +101,21 @@ pub struct MemcacheStats {
     pub keys_requested: u64,
     /// Keys that were there.
     pub keys_found: u64,
+}
+
+impl AddAssign for MemcacheStats {
+    fn add_assign(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.read_errors += other.read_errors;
+        self.increments += other.increments;
+        self.increment_misses += other.increment_misses;
+        self.increment_errors += other.increment_errors;
+        self.adds += other.adds;
+        self.adds_not_stored += other.adds_not_stored;
+        self.add_errors += other.add_errors;
+        self.keys_requested += other.keys_requested;
+        self.keys_found += other.keys_found;
+    }
 }
 
 impl MemcacheStats {

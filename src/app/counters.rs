@@ -1,0 +1,84 @@
+//! The counters that the settings ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Counters;
+use crate::limiter::KeyFormat;
+use crate::settings::{Settings, Store};
+use crate::store::memcached::MemcachedStore;
+use crate::store::memory::{MemoryConfig, MemoryStore};
+use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
+use crate::store::{AnyStore, RefusalCache, Refusals};
+
+/// How far the clocks of replicas may be apart before a slow one misses a counter that a
+/// fast one began. With the envoyproxy key format counters live as long as they do there.
+const CLOCK_SLACK_SECS: u64 = 10;
+
+/// The counters of a process, to be called within its runtime.
+pub(super) fn open(settings: &Settings) -> Counters {
+    match &settings.store {
+        Store::Memory { max_counters } => {
+            tracing::info!(max_counters, "counting in memory: counters end with this process");
+        }
+        Store::Redis { main, per_second, .. } => {
+            tracing::info!(address = main.describe(), "counting in Redis");
+            if let Some(per_second) = per_second {
+                tracing::info!(address = per_second.describe(), "and limits per second in another");
+            }
+        }
+        Store::Memcached(config) => {
+            tracing::info!(servers = config.describe(), "counting in memcached");
+        }
+    }
+    let refusals = refusals(settings).map(Arc::new);
+    RefusalCache { store: store(settings, refusals.clone()), refusals }
+}
+
+/// The same counters for another runtime, reached by connections of its own. What is
+/// refused from memory, and memory itself, are shared.
+pub(super) fn again(counters: &Counters, settings: &Settings) -> Counters {
+    let refusals = counters.refusals.clone();
+    let store = match &counters.store {
+        AnyStore::Memory(memory) => AnyStore::Memory(Arc::clone(memory)),
+        _ => store(settings, refusals.clone()),
+    };
+    RefusalCache { store, refusals }
+}
+
+/// What is refused from memory. Redis tells what other processes give back, though messages
+/// may be lost between the nodes of a cluster; memcached does not.
+fn refusals(settings: &Settings) -> Option<Refusals> {
+    let max_age = match &settings.store {
+        Store::Memory { .. } => None,
+        Store::Redis { .. } => Some(Duration::from_secs(10)),
+        Store::Memcached(_) => Some(Duration::from_secs(1)),
+    };
+    settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, max_age))
+}
+
+fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
+    let key_slack_secs = match settings.limiter.keys.format {
+        KeyFormat::Tidegate => CLOCK_SLACK_SECS,
+        KeyFormat::Envoyproxy => 0,
+    };
+    let redis = |config: &RedisConfig| RedisConfig { key_slack_secs, ..config.clone() };
+    match &settings.store {
+        Store::Memory { max_counters } => {
+            let max_counters = *max_counters;
+            AnyStore::Memory(Arc::new(MemoryStore::new(MemoryConfig { max_counters })))
+        }
+        Store::Redis { main, per_second: None, .. } => {
+            AnyStore::Redis(RedisStore::connect_for(redis(main), refusals))
+        }
+        Store::Redis { main, per_second: Some(per_second), .. } => {
+            let both = PerSecondStore::connect_for(redis(main), redis(per_second), refusals);
+            AnyStore::PerSecond(both)
+        }
+        Store::Memcached(config) => {
+            let mut config = config.clone();
+            config.key_slack_secs = key_slack_secs;
+            AnyStore::Memcached(MemcachedStore::connect(config))
+        }
+    }
+}
