@@ -26,7 +26,9 @@ pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
     let stores = || fronts.iter().map(|front| &front.service.store);
     let mut changes: Vec<Changes> = stores().map(|store| Changes::of(&store.store)).collect();
     loop {
-        let is_connected = changes.iter_mut().fold(true, |all, one| one.is_connected() && all);
+        // All are looked at, or they would wake us again.
+        let connected: Vec<bool> = changes.iter_mut().map(Changes::is_connected).collect();
+        let is_connected = !connected.contains(&false);
         let started = Instant::now();
         let probes: Result<Vec<()>, _> =
             join_all(stores().map(Store::probe)).await.into_iter().collect();
