@@ -262,6 +262,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_comes_goes_to_the_host_with_the_fewest() {
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let address = listener.address();
+        let ((one, mut ones), (other, mut others)) = (Host::new(), Host::new());
+        let hosts = vec![one, other];
+        tokio::spawn(deal(listener, Places::new(9), hosts, CancellationToken::new()));
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(TcpStream::connect(&address).await.unwrap());
+        }
+        let held = [ones.0.recv().await.unwrap(), ones.0.recv().await.unwrap()];
+        let gone = [others.0.recv().await.unwrap(), others.0.recv().await.unwrap()];
+        drop(gone);
+        clients.push(TcpStream::connect(&address).await.unwrap());
+        let next = others.0.recv().await.unwrap();
+        drop((held, next));
+        // Who does not take any more is passed over.
+        drop(ones);
+        clients.push(TcpStream::connect(&address).await.unwrap());
+        assert!(others.0.recv().await.is_some());
+    }
+
+    #[tokio::test]
     async fn what_waits_at_the_stop_is_served() {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
