@@ -19,11 +19,19 @@
 //! an adapter at the edge.
 //!
 //! A batch holds operations on counters in *sets*: one operation stands for itself,
-//! several spend all or nothing. How a counter counts is its [`limiter::Meter`]; an
+//! several stand together. How a counter counts is its [`limiter::Meter`]; an
 //! algorithm is one pure step of it, over a state of three numbers. The memory store
 //! runs the step under a lock, the Redis store runs its twin in one script call, and
 //! a property test holds the two equal. So a new algorithm is one file here and one
 //! there, and a new store is one file and the contract suite.
+//!
+//! What stands before a store is a store: [`store::RefusalCache`] remembers what is
+//! exhausted. What spreads a batch over several shards, in a cluster or over two Redis,
+//! takes sets apart and puts answers together, in `store/split.rs`.
+//!
+//! gRPC is served by worker threads, one per core, each with a runtime, connections to the
+//! store and clients of its own; they share rules, metrics and whatever is counted in
+//! memory. HTTP, the loading of rules and the probes run beside them.
 //!
 //! # Rooms
 //!
@@ -38,7 +46,7 @@
 //! | [`telemetry`] | sends to statsd | metrics, declared once each; the page, statsd; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
 //! | [`tls`] | I/O | certificates, keys and trust read from files, for clients and servers |
-//! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached |
+//! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached; the refusal cache |
 //! | [`service`] | one await | the orchestration |
 //! | [`wire`] | pure | generated types to ours and back, JSON, the one error table |
 //! | [`sources`] | I/O | where rules come from: files, watched; a management server, over xDS |
