@@ -47,7 +47,7 @@ use crate::limiter::{Batch, Count};
 /// of other servers go on; background tasks, which end with the store, connect again
 /// about once a second at the latest.
 pub struct MemcachedStore {
-    config: MemcachedConfig,
+    config: Arc<MemcachedConfig>,
     fleet: Arc<Fleet>,
     tally: Arc<Tally>,
     _follower: Option<AbortOnDropHandle<()>>,
@@ -71,7 +71,12 @@ impl MemcachedStore {
             }
             Servers::Srv(query) => Some(tokio::spawn(Arc::clone(&fleet).follow(query.clone()))),
         };
-        Self { config, fleet, tally, _follower: follower.map(AbortOnDropHandle::new) }
+        Self {
+            config: Arc::new(config),
+            fleet,
+            tally,
+            _follower: follower.map(AbortOnDropHandle::new),
+        }
     }
 
     /// Where the servers are, for logs.

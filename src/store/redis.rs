@@ -1,15 +1,17 @@
 //! Counters in Redis: shared by all replicas, one round trip for a batch.
 //!
 //! The Redis key of a fixed window is its counter key followed by the start of the window
-//! in decimal; the other algorithms keep one key for all windows. One script call applies a
-//! whole batch, or in a cluster what belongs to one slot; each set stands alone, so an
-//! error of one does not hide the others. A counter gets its end with the write that
+//! in decimal; the other algorithms keep one key for all windows. One script call applies
+//! whole batches, of all who came while the call before was under way, or in a cluster what
+//! of one batch belongs to one slot; each set stands alone, so an error of one does not hide
+//! the others. A counter gets its end with the write that
 //! begins it: no lost reply leaves one that stays for ever.
 
 mod address;
 mod cluster;
 mod config;
 mod dial;
+mod group;
 mod link;
 mod login;
 mod node;
@@ -22,11 +24,9 @@ mod slots;
 mod topology;
 
 use std::fmt;
-use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redis::Script;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,6 +37,7 @@ pub use per_second::PerSecondStore;
 
 use cluster::Cluster;
 use dial::Dialer;
+use group::Group;
 use link::Target;
 use node::Node;
 
@@ -63,7 +64,7 @@ pub struct RedisStore {
 }
 
 enum Servers {
-    One { node: Node, script: Script },
+    One { group: Arc<Group>, _server: AbortOnDropHandle<()> },
     Cluster { cluster: Arc<Cluster>, _keeper: AbortOnDropHandle<()> },
 }
 
@@ -97,10 +98,13 @@ impl RedisStore {
                 let keeper = tokio::spawn(Arc::clone(&cluster).keep());
                 Servers::Cluster { cluster, _keeper: AbortOnDropHandle::new(keeper) }
             }
-            Topology::Single(address) => Servers::one(Target::Fixed(address.clone()), dialer),
+            Topology::Single(address) => {
+                Servers::one(Target::Fixed(address.clone()), dialer, &config)
+            }
             Topology::Sentinel { name, sentinels, login } => {
                 let sentinels = (sentinels.clone(), login.clone());
-                Servers::one(Target::primary(name.clone(), sentinels, &config.dialing), dialer)
+                let target = Target::primary(name.clone(), sentinels, &config.dialing);
+                Servers::one(target, dialer, &config)
             }
         };
         Self { config, servers, errors: AtomicU64::new(0) }
@@ -115,7 +119,7 @@ impl RedisStore {
     /// whenever that changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
         match &self.servers {
-            Servers::One { node, .. } => node.link().up(),
+            Servers::One { group, .. } => group.node().link().up(),
             Servers::Cluster { cluster, .. } => cluster.up(),
         }
     }
@@ -123,9 +127,9 @@ impl RedisStore {
     /// Facts for metrics, as of now.
     pub fn stats(&self) -> RedisStats {
         let stats = match &self.servers {
-            Servers::One { node, .. } => RedisStats {
-                opened: node.link().opened(),
-                active: u64::from(node.is_up()),
+            Servers::One { group, .. } => RedisStats {
+                opened: group.node().link().opened(),
+                active: u64::from(group.node().is_up()),
                 errors: 0,
             },
             Servers::Cluster { cluster, .. } => cluster.stats(),
@@ -135,10 +139,12 @@ impl RedisStore {
 }
 
 impl Servers {
-    fn one(target: Target, dialer: Arc<Dialer>) -> Self {
+    fn one(target: Target, dialer: Arc<Dialer>, config: &Arc<RedisConfig>) -> Self {
         let listener = dialer.refusals.as_ref().map(Refusals::listener);
         let node = Node::connect(target, dialer, Arc::new(Notify::new()), listener);
-        Self::One { node, script: script::script() }
+        let group = Arc::new(Group::new(node, script::script(), Arc::clone(config)));
+        let server = tokio::spawn(Arc::clone(&group).serve());
+        Self::One { group, _server: AbortOnDropHandle::new(server) }
     }
 }
 
@@ -154,12 +160,7 @@ impl Store for RedisStore {
             return Counts::new();
         }
         let counts = match &self.servers {
-            Servers::One { node, script } => {
-                let call = script::call(script, batch, &self.config);
-                let reply = node.eval(self.config.timeout, &call).await;
-                let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
-                reply.and_then(|value| reply::counts(batch, value)).unwrap_or_else(all)
-            }
+            Servers::One { group, .. } => group.apply(batch).await,
             Servers::Cluster { cluster, .. } => split::apply(cluster, batch).await,
         };
         let errors = counts.iter().filter(|count| count.is_err()).count() as u64;
@@ -172,7 +173,7 @@ impl Store for RedisStore {
     /// In a cluster every primary is asked, all at once.
     async fn probe(&self) -> Result<(), StoreError> {
         match &self.servers {
-            Servers::One { node, .. } => node.ping(self.config.timeout).await,
+            Servers::One { group, .. } => group.node().ping(self.config.timeout).await,
             Servers::Cluster { cluster, .. } => cluster.probe().await,
         }
     }

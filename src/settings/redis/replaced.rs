@@ -21,8 +21,8 @@ const POOL: &str = "One connection to each server carries the commands of all ca
                     the other without waiting for replies: there is no pool to size.";
 const EMPTY: &str = "One connection to each server is shared by all callers: there is no pool that \
                      could be empty.";
-const PIPELINE: &str = "Commands of all callers travel back to back without waiting for replies: \
-                        there is nothing to collect or to limit.";
+const PIPELINE: &str = "Callers who come while a call is under way share the next one, and nobody \
+                        waits for a timer: there is nothing to collect or to limit.";
 const SHARDS: &str = "The shards of a cluster are always asked in parallel.";
 const START: &str = "Listeners open at once, and attempts to connect go on for ever, twice a \
                      second or more often; the process does not exit.";

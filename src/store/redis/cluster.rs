@@ -31,9 +31,11 @@ use nodes::{Map, Nodes, Owner};
 use super::address::Address;
 use super::config::RedisConfig;
 use super::dial::Dialer;
+use super::group::{Call, all};
+use super::reply::Reply;
 use super::slots::slot;
 use super::topology::Direction;
-use super::{RedisStats, reply, script};
+use super::{RedisStats, script};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Listener;
 use crate::store::split::Shards;
@@ -190,10 +192,12 @@ impl Shards for Cluster {
     }
 
     async fn call(&self, shard: u16, batch: &Batch) -> Counts {
-        let call = script::call(&self.script, batch, &self.config);
-        let reply = self.follow(shard, &call).await;
-        let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
-        reply.and_then(|value| reply::counts(batch, value)).unwrap_or_else(all)
+        let call = Call::new(&self.script, iter::once(batch), &self.config);
+        let reply = self.follow(shard, &call.command).await;
+        match reply.and_then(|value| Reply::read(&call, value)) {
+            Ok(reply) => reply.counts(batch, &call.places),
+            Err(error) => all(batch, &error),
+        }
     }
 
     fn timeout(&self) -> Duration {

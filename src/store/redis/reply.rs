@@ -5,61 +5,90 @@
 
 use redis::Value;
 
-use super::script::needs_no_step;
+use super::group::{Call, Place};
 use crate::clock::Timestamp;
-use crate::limiter::{Action, Batch, Operation, State, Step};
+use crate::limiter::{Action, Batch, COUNT_MAX, Count, Operation, State, Step};
 use crate::rules::Algorithm;
 use crate::store::{Counts, StoreError};
 
-/// The answers to a batch, or why the reply holds none.
-pub(super) fn counts(batch: &Batch, reply: Value) -> Result<Counts, StoreError> {
-    let replies = match reply {
-        Value::Array(replies) => replies,
-        Value::ServerError(error) => return Err(StoreError::Refused(error.to_string())),
-        _ => return Err(garbled()),
-    };
-    let mut replies = replies.into_iter();
-    let moment = replies.next().and_then(number).ok_or_else(garbled)?;
-    if replies.len() != batch.operations().len() {
-        return Err(garbled());
+/// The reply to one call.
+pub(super) struct Reply<'c> {
+    call: &'c Call,
+    moment: Timestamp,
+    /// The moment, and then what became of each key.
+    elements: Vec<Value>,
+}
+
+impl<'c> Reply<'c> {
+    /// What a call was answered, or why that is no answer.
+    pub(super) fn read(call: &'c Call, reply: Value) -> Result<Self, StoreError> {
+        let elements = match reply {
+            Value::Array(elements) => elements,
+            Value::ServerError(error) => return Err(StoreError::Refused(error.to_string())),
+            _ => return Err(garbled()),
+        };
+        if elements.len() != call.keys() + 1 {
+            return Err(garbled());
+        }
+        let moment = elements.first().and_then(number).ok_or_else(garbled)?;
+        Ok(Self { call, moment: Timestamp::from_micros(moment), elements })
     }
-    let moment = Timestamp::from_micros(moment);
-    let sets = batch.sets().flat_map(|set| {
-        let needs_step = !needs_no_step(set);
-        set.iter().map(move |operation| (operation, needs_step))
-    });
-    let count = |((operation, needs_step), reply): ((&Operation, bool), Value)| {
-        if let Value::ServerError(error) = reply {
+
+    /// The answers to a batch of the call, whose operations find theirs at these places.
+    pub(super) fn counts(&self, batch: &Batch, places: &[Place]) -> Counts {
+        let pairs = batch.operations().iter().zip(places);
+        pairs.map(|(operation, &place)| self.count(batch, operation, place)).collect()
+    }
+
+    fn count(
+        &self,
+        batch: &Batch,
+        operation: &Operation,
+        place: Place,
+    ) -> Result<Count, StoreError> {
+        let element = self.elements.get(1 + self.call.at(place)).ok_or_else(garbled)?;
+        if let Value::ServerError(error) = element {
             return Err(StoreError::Refused(error.to_string()));
         }
-        let step = match needs_step {
-            true => stepped(operation, batch, reply),
-            false => summed(operation, batch, reply),
+        let step = match place {
+            Place::Sum { sum, until } => {
+                let before = self.before(sum, element).ok_or_else(garbled)?;
+                let count = (before + i128::from(until)).clamp(0, COUNT_MAX.into());
+                summed(operation, batch, u64::try_from(count).unwrap_or(0))
+            }
+            Place::Back(_) => summed(operation, batch, number(element).ok_or_else(garbled)?),
+            Place::Step(_) => stepped(operation, batch, element).ok_or_else(garbled)?,
         };
         let now = match operation.meter.algorithm {
             Algorithm::FixedWindow => batch.now,
-            Algorithm::SlidingWindow | Algorithm::TokenBucket { .. } => moment,
+            Algorithm::SlidingWindow | Algorithm::TokenBucket { .. } => self.moment,
         };
-        let step = step.ok_or_else(garbled)?;
         Ok(operation.meter.count(&step, operation.action, now))
-    };
-    Ok(sets.zip(replies).map(count).collect())
+    }
+
+    /// What a counter held before a sum: the script tells what it holds now or, where that
+    /// is all it can hold, what it held.
+    fn before(&self, sum: usize, element: &Value) -> Option<i128> {
+        match element {
+            Value::Array(before) => before.first().and_then(integer).map(i128::from),
+            after => Some(i128::from(integer(after)?) - i128::from(self.call.hits(sum))),
+        }
+    }
 }
 
-/// An operation that needed no step: the reply is the value after.
-fn summed(operation: &Operation, batch: &Batch, reply: Value) -> Option<Step> {
-    let state = fixed(operation, batch, number(reply)?);
+/// An operation that needed no step, and the count after it.
+fn summed(operation: &Operation, batch: &Batch, count: u64) -> Step {
     let admitted = match operation.action {
-        Action::Spend(_) => state.count <= operation.meter.rate.into(),
+        Action::Spend(_) => count <= operation.meter.rate.into(),
         Action::GiveBack(_) | Action::Undo { .. } => true,
     };
-    Some(Step { state, admitted, spent: true })
+    Step { state: fixed(operation, batch, count), admitted, spent: true }
 }
 
 /// An operation that took a step: the reply is what became of it, and the state.
-fn stepped(operation: &Operation, batch: &Batch, reply: Value) -> Option<Step> {
+fn stepped(operation: &Operation, batch: &Batch, reply: &Value) -> Option<Step> {
     let Value::Array(parts) = reply else { return None };
-    let mut parts = parts.into_iter().map(number);
+    let mut parts = parts.iter().map(number);
     let mut next = || parts.next().flatten();
     let flags = next()?;
     let state = match operation.meter.algorithm {
@@ -76,14 +105,17 @@ fn fixed(operation: &Operation, batch: &Batch, count: u64) -> State {
 }
 
 /// A number that came as such or, where it may be too large for the script, as text.
-fn number(reply: Value) -> Option<u64> {
-    let number: i64 = match reply {
-        Value::Int(number) => number,
-        Value::BulkString(text) => std::str::from_utf8(&text).ok()?.parse().ok()?,
-        _ => return None,
-    };
+fn number(reply: &Value) -> Option<u64> {
     // Below zero stands what others have written there; nothing of it is spent.
-    Some(u64::try_from(number).unwrap_or(0))
+    Some(u64::try_from(integer(reply)?).unwrap_or(0))
+}
+
+fn integer(reply: &Value) -> Option<i64> {
+    match reply {
+        Value::Int(number) => Some(*number),
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
 }
 
 fn garbled() -> StoreError {

@@ -1,8 +1,9 @@
-//! The one command of a batch: a script call.
+//! The script, and how it is told what to do.
 //!
 //! What the script does to a counter stands in `script/*.lua`, the twins of the limiter's
-//! steps; what it answers is read in `reply`; how a command travels, and what its failure
-//! means for the connection, stands in `link`.
+//! steps. Which operations go into one call stands in `group`; what the script answers is
+//! read in `reply`; how a command travels, and what its failure means for the connection,
+//! stands in `link`.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::io::{self, Write};
 use redis::{Cmd, RedisWrite, Script};
 use smallvec::SmallVec;
 
-use super::{RedisConfig, ScriptClock};
+use super::RedisConfig;
 use crate::limiter::{Action, Batch, COUNT_MAX, Operation, Refused, RefusedSets};
 use crate::rules::Algorithm;
 
@@ -53,39 +54,34 @@ pub(super) fn needs_no_step(set: &[Operation]) -> bool {
     }
 }
 
-/// The call that applies a batch.
-pub(super) fn call(script: &Script, batch: &Batch, config: &RedisConfig) -> Cmd {
-    let operations = batch.operations();
-    let mut command = Cmd::with_capacity(4 + 4 * operations.len(), 64 + 128 * operations.len());
-    command.arg("EVALSHA").arg(script.get_hash()).arg(operations.len());
-    for operation in operations {
-        // What writes to a command grows it and cannot fail.
-        let _ = write_key(&mut command.writer_for_next_arg(), batch, operation);
-    }
-    match config.clock {
-        ScriptClock::Server => command.write_arg(b""),
-        ScriptClock::Batch => command.write_arg_fmt(batch.now.as_micros()),
-    }
-    for set in batch.sets() {
-        if needs_no_step(set) {
-            set.iter().for_each(|operation| write_sum(&mut command, operation, config));
-            continue;
+/// Writes what the script is to do with a sum: hits that several operations on one counter
+/// add together, or one takes back.
+pub(super) fn write_sum(command: &mut Cmd, amount: impl Display, ttl: u64) {
+    command.write_arg(b"f");
+    command.write_arg_fmt(amount);
+    command.write_arg_fmt(ttl);
+}
+
+/// Writes what the script is to do with a set of operations that take steps.
+pub(super) fn write_set(
+    command: &mut Cmd,
+    set: &[Operation],
+    refused: RefusedSets,
+    config: &RedisConfig,
+) {
+    match refused {
+        RefusedSets::SpendWhatIsOver if set.len() > 1 => {
+            command.write_arg_fmt(format_args!("-{}", set.len()));
         }
-        match batch.refused_sets {
-            RefusedSets::SpendWhatIsOver if set.len() > 1 => {
-                command.write_arg_fmt(format_args!("-{}", set.len()));
-            }
-            _ => command.write_arg_fmt(set.len()),
-        }
-        for operation in set {
-            if set.len() > 1 {
-                command.write_arg_fmt(operation.part.group);
-                command.write_arg_fmt(u8::from(operation.part.quota));
-            }
-            write_step(&mut command, operation, config);
-        }
+        _ => command.write_arg_fmt(set.len()),
     }
-    command
+    for operation in set {
+        if set.len() > 1 {
+            command.write_arg_fmt(operation.part.group);
+            command.write_arg_fmt(u8::from(operation.part.quota));
+        }
+        write_step(command, operation, config);
+    }
 }
 
 /// The Redis key of an operation's counter.
@@ -97,23 +93,16 @@ pub(super) fn key(batch: &Batch, operation: &Operation) -> SmallVec<[u8; 128]> {
 
 /// Writes the counter key. A fixed window has a key of its own, which ends in the second
 /// of its start; the other algorithms keep all they know under one.
-fn write_key(out: &mut impl Write, batch: &Batch, operation: &Operation) -> io::Result<()> {
+pub(super) fn write_key(
+    out: &mut impl Write,
+    batch: &Batch,
+    operation: &Operation,
+) -> io::Result<()> {
     out.write_all(batch.key(operation))?;
     if operation.meter.algorithm == Algorithm::FixedWindow {
         write!(out, "{}", operation.meter.window.start(batch.now))?;
     }
     Ok(())
-}
-
-fn write_sum(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
-    command.write_arg(b"f");
-    match operation.action {
-        Action::Spend(hits) => command.write_arg_fmt(hits.min(COUNT_MAX)),
-        Action::GiveBack(hits) | Action::Undo { hits, .. } => {
-            command.write_arg_fmt(format_args!("-{}", hits.min(COUNT_MAX)));
-        }
-    }
-    command.write_arg_fmt(ttl(operation, config));
 }
 
 fn write_step(command: &mut Cmd, operation: &Operation, config: &RedisConfig) {
@@ -165,7 +154,7 @@ fn write_all<const N: usize>(command: &mut Cmd, numbers: [impl Display; N]) {
 /// Seconds a counter lives: as long as it matters, the slack for replicas whose clocks are
 /// behind, and some jitter so that not all counters of a window leave at once. To a bucket
 /// the script adds the time until it is full.
-fn ttl(operation: &Operation, config: &RedisConfig) -> u64 {
+pub(super) fn ttl(operation: &Operation, config: &RedisConfig) -> u64 {
     let jitter = match config.expiration_jitter_max_secs {
         0 => 0,
         max => fastrand::u64(0..max),

@@ -5,6 +5,7 @@ mod algorithms;
 mod clocks;
 mod cluster;
 mod failure;
+mod group;
 mod login;
 mod sentinel;
 mod tls;

@@ -18,9 +18,10 @@ local function spend(key, hits, ttl)
       redis.call('EXPIRE', key, ttl)
     end
   elseif string.find(reply.err, 'overflow', 1, true) then
+    local before = redis.call('GET', key)
     -- Overwrites all digits, as there are never more, and leaves the time to live alone.
     redis.call('SETRANGE', key, 0, '9223372036854775807')
-    return '9223372036854775807'
+    return '9223372036854775807', before
   end
   return after(key, reply)
 end
@@ -46,13 +47,15 @@ local function tell_given_back(key)
   redis.pcall('PUBLISH', 'tidegate:given-back', key)
 end
 
--- An operation that needs no step: it counts whatever the counter holds. The amount is
--- hits to add, or with a minus sign to give back.
+-- Operations that need no step: they count whatever the counter holds. The amount is hits
+-- to add, or with a minus sign to give back.
 local function count_always(key, amount, ttl)
   if string.sub(amount, 1, 1) == '-' then
     local reply = give_back(key, string.sub(amount, 2))
     tell_given_back(key)
     return reply
   end
-  return spend(key, amount, ttl)
+  local reply, before = spend(key, amount, ttl)
+  -- Several who added together tell their parts of it from what was there before.
+  return before and { before } or reply
 end
