@@ -42,7 +42,8 @@ pub(super) struct Group {
 }
 
 struct Waiter {
-    batch: Batch,
+    /// Apart, as it is large and waiters move.
+    batch: Box<Batch>,
     answer: oneshot::Sender<Counts>,
 }
 
@@ -66,7 +67,7 @@ impl Group {
                 let reason = format!("{WAITING} requests are waiting for Redis");
                 return all(batch, &StoreError::Unavailable(reason));
             }
-            waiting.push_back(Waiter { batch: batch.clone(), answer });
+            waiting.push_back(Waiter { batch: Box::new(batch.clone()), answer });
         }
         self.arrived.notify_one();
         match tokio::time::timeout(self.config.timeout, answered).await {
@@ -85,7 +86,7 @@ impl Group {
                 self.arrived.notified().await;
                 continue;
             }
-            let batches = members.iter().map(|waiter: &Waiter| &waiter.batch);
+            let batches = members.iter().map(|waiter: &Waiter| &*waiter.batch);
             let call = Call::new(&self.script, batches, &self.config);
             let value = self.node.eval(self.config.timeout, &call.command).await;
             let reply = value.and_then(|value| Reply::read(&call, value));
