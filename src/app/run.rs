@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use futures_util::FutureExt as _;
 
@@ -13,7 +14,7 @@ use super::{Core, Counters, Fronts, counters, probe, series, stats, worker};
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::server::{
-    Endpoint, GrpcOptions, HealthApi, HttpState, Listener, Shutdown, deal, debug_router,
+    Endpoint, GrpcOptions, HealthApi, Host, HttpState, Listener, Shutdown, deal, debug_router,
     http_router, metrics_router, serve_http,
 };
 use crate::settings::{Prometheus, Settings};
@@ -21,7 +22,7 @@ use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::sources::xds::XdsSource;
 use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::{AnyStore, Store as _};
-use crate::telemetry::Snapshot;
+use crate::telemetry::{Page, Snapshot};
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
@@ -218,48 +219,10 @@ async fn serve(
     let bounds = &settings.bounds;
     let stop = &signals.shutdown.stop;
     let sockets = Sockets::new(bounds.max_connections, listeners.tls);
-    let health = HealthApi {
-        health: Arc::clone(&core.health),
-        metrics: Arc::clone(&core.front.service.metrics),
-        stop: stop.clone(),
-    };
-    let options = GrpcOptions {
-        max_message_bytes: bounds.max_message_bytes,
-        tls: sockets.tls.clone(),
-        max_connection_age: settings.grpc.max_connection_age,
-        max_connection_age_grace: settings.grpc.max_connection_age_grace,
-        reflection: settings.grpc.reflection,
-    };
-    let mut hosts = Vec::new();
-    let mut fronts = vec![Arc::clone(&core.front)];
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = Some(settings.workers).filter(|workers| *workers > 0).unwrap_or_else(cores);
-    for number in 0..workers {
-        let worker =
-            worker::start(number, settings, core, (health.clone(), options.clone())).await?;
-        hosts.push(worker.host);
-        fronts.push(worker.front);
-        servers.spawn(async move { worker.ended.await.context("a worker broke")? });
-    }
-    let fronts: Fronts = fronts.into();
+    let (hosts, fronts) = workers(settings, core, &sockets, (servers, stop)).await?;
     let (listener, places) = (listeners.grpc, sockets.grpc.clone());
     servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
-    let state = HttpState {
-        front: Arc::clone(&core.front),
-        health: Arc::clone(&core.health),
-        json: Json::new()?,
-        collect: {
-            let (fronts, health) = (Arc::clone(&fronts), Arc::clone(&core.health));
-            let sockets = sockets.clone();
-            Arc::new(move |page| {
-                let mut snapshot = Snapshot::default();
-                series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
-                page.take(&snapshot);
-                series::collect(&health.facts(), &fronts[0].service.store, page);
-                sockets.collect(page);
-            })
-        },
-    };
+    let state = http_state(core, &fronts, &sockets)?;
     let mut http = vec![
         (
             listeners.http,
@@ -273,12 +236,65 @@ async fn serve(
     }
     for (listener, router, places) in http {
         let stop = stop.clone();
-        servers.spawn(async move {
-            serve_http(listener, router, places, stop).await;
-            Ok(())
-        });
+        servers.spawn(serve_http(listener, router, places, stop).map(Ok));
     }
     Ok((sockets, fronts))
+}
+
+/// Starts the workers, which end after the stop.
+async fn workers(
+    settings: &Settings,
+    core: &Core<Counters>,
+    sockets: &Sockets,
+    (servers, stop): (&mut JoinSet<anyhow::Result<()>>, &CancellationToken),
+) -> anyhow::Result<(Vec<Host>, Fronts)> {
+    let health = HealthApi {
+        health: Arc::clone(&core.health),
+        metrics: Arc::clone(&core.front.service.metrics),
+        stop: stop.clone(),
+    };
+    let options = GrpcOptions {
+        max_message_bytes: settings.bounds.max_message_bytes,
+        tls: sockets.tls.clone(),
+        max_connection_age: settings.grpc.max_connection_age,
+        max_connection_age_grace: settings.grpc.max_connection_age_grace,
+        reflection: settings.grpc.reflection,
+    };
+    let mut hosts = Vec::new();
+    let mut fronts = vec![Arc::clone(&core.front)];
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let count = Some(settings.workers).filter(|workers| *workers > 0).unwrap_or_else(cores);
+    for number in 0..count {
+        let worker =
+            worker::start(number, settings, core, (health.clone(), options.clone())).await?;
+        hosts.push(worker.host);
+        fronts.push(worker.front);
+        servers.spawn(async move { worker.ended.await.context("a worker broke")? });
+    }
+    Ok((hosts, fronts.into()))
+}
+
+/// What HTTP answers from.
+fn http_state(
+    core: &Core<Counters>,
+    fronts: &Fronts,
+    sockets: &Sockets,
+) -> anyhow::Result<HttpState<Counters>> {
+    let (fronts, facts) = (Arc::clone(fronts), Arc::clone(&core.health));
+    let sockets = sockets.clone();
+    let collect = move |page: &mut Page| {
+        let mut snapshot = Snapshot::default();
+        series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
+        page.take(&snapshot);
+        series::collect(&facts.facts(), &fronts[0].service.store, page);
+        sockets.collect(page);
+    };
+    Ok(HttpState {
+        front: Arc::clone(&core.front),
+        health: Arc::clone(&core.health),
+        json: Json::new()?,
+        collect: Arc::new(collect),
+    })
 }
 
 /// Fails health, waits for probes to see it, closes the listeners, finishes what is under
