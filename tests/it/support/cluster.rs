@@ -8,6 +8,8 @@ use redis::{Cmd, Connection, FromRedisValue};
 use tempfile::TempDir;
 use tidegate::store::redis::{Address, RedisConfig, SocketType, Topology};
 
+use super::child;
+
 const PATIENCE: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(5);
 const SLOTS: usize = 16384;
@@ -257,21 +259,12 @@ impl ClusterNode {
 
     /// Stops the node's clock: it takes connections and bytes but answers nothing.
     pub(crate) fn pause(&self) {
-        self.signal("-STOP");
-        let status = format!("/proc/{}/stat", self.child.id());
-        let stopped = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains(") T "));
-        poll("the node stops", stopped);
+        child::pause(&self.child);
     }
 
     /// Ends a pause; what arrived meanwhile is executed.
     pub(crate) fn resume(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args([signal, &pid]).status().expect("run kill");
-        assert!(status.success(), "kill {signal} {pid}: {status}");
+        child::resume(&self.child);
     }
 
     /// Whether it is a primary.

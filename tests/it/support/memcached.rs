@@ -5,14 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate::store::memcached::{MemcachedConfig, Servers};
 use tidegate::tls::Identity;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(2);
+use super::child::{self, PATIENCE, poll};
 
 /// A running memcached; it ends with this value.
 pub(crate) struct MemcachedServer {
@@ -81,15 +79,12 @@ impl MemcachedServer {
 
     /// Stops the server's clock: it takes connections and bytes but answers nothing.
     pub(crate) fn pause(&self) {
-        self.signal("-STOP");
-        let status = format!("/proc/{}/stat", self.child.id());
-        let stopped = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains(") T "));
-        assert!(poll(stopped), "memcached did not stop");
+        child::pause(&self.child);
     }
 
     /// Ends a pause; what arrived meanwhile is executed.
     pub(crate) fn resume(&self) {
-        self.signal("-CONT");
+        child::resume(&self.child);
     }
 
     /// Runs one command on a connection of its own and gives the lines of its answer, up
@@ -198,12 +193,6 @@ impl MemcachedServer {
         })
     }
 
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args([signal, &pid]).status().expect("run kill");
-        assert!(status.success(), "kill {signal} {pid}: {status}");
-    }
-
     fn socket(&self) -> PathBuf {
         self.dir.path().join("memcached.sock")
     }
@@ -257,16 +246,4 @@ fn spawn(dir: &TempDir, port: Option<u16>, tls: &[String]) -> Child {
         .stderr(log)
         .spawn()
         .unwrap_or_else(|e| panic!("these tests need `memcached` (1.6 or newer) in PATH: {e}"))
-}
-
-/// Asks again and again, for a bounded time, until the answer is yes.
-fn poll(mut answer: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if answer() {
-            return true;
-        }
-        std::thread::sleep(POLL);
-    }
-    false
 }

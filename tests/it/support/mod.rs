@@ -1,6 +1,7 @@
 //! What tests lean on.
 
 pub(crate) mod certs;
+pub(crate) mod child;
 pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod envoy;

@@ -3,14 +3,12 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue, Value};
 use tempfile::TempDir;
 use tidegate::tls::Identity;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(2);
+use super::child::{self, PATIENCE, poll};
 
 /// A running Redis without persistence; it ends with this value. Tests command it over a
 /// unix socket, wherever else it listens.
@@ -114,15 +112,12 @@ impl RedisServer {
 
     /// Stops the server's clock: it takes connections and bytes but answers nothing.
     pub(crate) fn pause(&self) {
-        self.signal("-STOP");
-        let status = format!("/proc/{}/stat", self.child.id());
-        let stopped = || std::fs::read_to_string(&status).is_ok_and(|text| text.contains(") T "));
-        assert!(poll(stopped), "redis-server did not stop");
+        child::pause(&self.child);
     }
 
     /// Ends a pause; what arrived meanwhile is executed.
     pub(crate) fn resume(&self) {
-        self.signal("-CONT");
+        child::resume(&self.child);
     }
 
     /// Runs one command on a connection of its own.
@@ -175,12 +170,6 @@ impl RedisServer {
         let login = self.password.map(|password| format!("?pass={password}")).unwrap_or_default();
         let url = format!("redis+unix://{}{login}", self.socket().display());
         redis::Client::open(url)?.get_connection_with_timeout(PATIENCE)
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args([signal, &pid]).status().expect("run kill");
-        assert!(status.success(), "kill {signal} {pid}: {status}");
     }
 
     fn socket(&self) -> PathBuf {
@@ -237,16 +226,4 @@ fn spawn(dir: &TempDir, options: &[String]) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|e| panic!("these tests need `redis-server` (7.0 or newer) in PATH: {e}"))
-}
-
-/// Asks again and again, for a bounded time, until the answer is yes.
-fn poll(mut answer: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if answer() {
-            return true;
-        }
-        std::thread::sleep(POLL);
-    }
-    false
 }
