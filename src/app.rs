@@ -16,10 +16,10 @@ pub use run::{Listeners, Signals, open, run};
 use std::sync::Arc;
 
 use crate::server::Front;
-use crate::store::{AnyStore, RefusalCache};
+use crate::store::{AnyStore, Fallback, Leases, RefusalCache};
 
-/// The counters of the program.
-type Counters = RefusalCache<AnyStore>;
+/// The counters of the program: what each hit passes, from the outside to the inside.
+type Counters = Fallback<Leases<RefusalCache<AnyStore>>>;
 
 /// Who decides: the first for HTTP, then the workers'.
 type Fronts = Arc<[Arc<Front<Counters>>]>;

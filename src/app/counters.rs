@@ -9,7 +9,7 @@ use crate::settings::{Settings, Store};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
-use crate::store::{AnyStore, RefusalCache, Refusals};
+use crate::store::{AnyStore, Fallback, Leases, RefusalCache, Refusals};
 
 /// How far the clocks of replicas may be apart before a slow one misses a counter that a
 /// fast one began. With the envoyproxy key format counters live as long as they do there.
@@ -32,18 +32,32 @@ pub(super) fn open(settings: &Settings) -> Counters {
         }
     }
     let refusals = refusals(settings).map(Arc::new);
-    RefusalCache { store: store(settings, refusals.clone()), refusals }
+    assemble(store(settings, refusals.clone()), refusals)
 }
 
 /// The same counters for another runtime, reached by connections of its own. What is
 /// refused from memory, and memory itself, are shared.
 pub(super) fn again(counters: &Counters, settings: &Settings) -> Counters {
-    let refusals = counters.refusals.clone();
-    let store = match &counters.store {
+    let refusals = cache(counters).refusals.clone();
+    let store = match innermost(counters) {
         AnyStore::Memory(memory) => AnyStore::Memory(Arc::clone(memory)),
         _ => store(settings, refusals.clone()),
     };
-    RefusalCache { store, refusals }
+    assemble(store, refusals)
+}
+
+/// Where the counters live.
+pub(super) fn innermost(counters: &Counters) -> &AnyStore {
+    &cache(counters).store
+}
+
+/// What remembers refusals.
+pub(super) fn cache(counters: &Counters) -> &RefusalCache<AnyStore> {
+    &counters.store.store
+}
+
+fn assemble(store: AnyStore, refusals: Option<Arc<Refusals>>) -> Counters {
+    Fallback { store: Leases { store: RefusalCache { store, refusals } } }
 }
 
 /// What is refused from memory. Redis tells what other processes give back, though messages

@@ -7,6 +7,7 @@ use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
 
 use super::Fronts;
+use super::counters::innermost;
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -24,7 +25,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// is a reason to look at once.
 pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
     let stores = || fronts.iter().map(|front| &front.service.store);
-    let mut changes: Vec<Changes> = stores().map(|store| Changes::of(&store.store)).collect();
+    let mut changes: Vec<Changes> = stores().map(|store| Changes::of(innermost(store))).collect();
     loop {
         // All are looked at, or they would wake us again.
         let connected: Vec<bool> = changes.iter_mut().map(Changes::is_connected).collect();

@@ -194,7 +194,7 @@ fn example() -> FileSet {
 }
 
 fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &mut JoinSet<()>) {
-    if let AnyStore::Memory(memory) = &fronts[0].service.store.store {
+    if let AnyStore::Memory(memory) = counters::innermost(&fronts[0].service.store) {
         tasks.spawn(probe::sweep(Arc::clone(memory), clock));
     }
     tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(health)));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Counters, Fronts, process};
+use super::{Counters, Fronts, counters, process};
 use crate::health::{Facts, XdsFacts};
 use crate::store::AnyStore;
 use crate::store::memcached::MemcachedStats;
@@ -15,7 +15,7 @@ pub(super) fn read(fronts: &Fronts, tls: Option<&Acceptor>, snapshot: &mut Snaps
     if let Some(tls) = tls {
         of_certificates(&tls.status()).read("certs", snapshot);
     }
-    if let Some(refusals) = &fronts[0].service.store.refusals {
+    if let Some(refusals) = &counters::cache(&fronts[0].service.store).refusals {
         of_refusals(&refusals.stats()).read(snapshot);
     }
     let mut pools: BTreeMap<&str, PoolStats> = BTreeMap::new();
@@ -25,7 +25,7 @@ pub(super) fn read(fronts: &Fronts, tls: Option<&Acceptor>, snapshot: &mut Snaps
             let sum: &mut PoolStats = pools.entry(pool).or_default();
             *sum = PoolStats { active: sum.active + active, opened: sum.opened + opened };
         };
-        match &front.service.store.store {
+        match counters::innermost(&front.service.store) {
             AnyStore::Memory(_) => {}
             AnyStore::Redis(redis) => {
                 let stats = redis.stats();
@@ -93,7 +93,7 @@ pub(super) fn collect(facts: &Facts, store: &Counters, page: &mut Page) {
         "Whether the store answered its last probe: 1 or 0.",
         f64::from(u8::from(facts.store.has_answered && facts.store.fault.is_none())),
     );
-    if let AnyStore::Memory(memory) = &store.store {
+    if let AnyStore::Memory(memory) = counters::innermost(store) {
         gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
     }
     process::collect(page);

@@ -21,7 +21,8 @@ pub use decide::{Applied, Decision, Status, Verdict, decide};
 pub use keys::{KeyFormat, Keys};
 pub use meter::{Meter, Refused, State, Step};
 pub use operation::{
-    Action, Batch, COUNT_MAX, Count, NewOperation, Operation, Part, RefusedSets, Source, is_refused,
+    Action, Batch, COUNT_MAX, Count, Leeway, NewOperation, Operation, Part, RefusedSets, Source,
+    is_refused,
 };
 pub use plan::{Plan, plan};
 pub use request::{Descriptor, Direction, Request, Terms};

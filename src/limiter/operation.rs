@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::Meter;
 use crate::clock::Timestamp;
+use crate::rules::{Accuracy, Limit, OnStoreError};
 
 /// Operations on counters, applied in order, set by set.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,24 @@ pub struct Operation {
     pub set: u16,
     /// Its part in refusing the set.
     pub part: Part,
+    /// What may be done short of asking the store.
+    pub leeway: Leeway,
+}
+
+/// How a limit may be counted other than by asking the store for each hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leeway {
+    /// Whether hits may be spent from blocks that were taken before.
+    pub accuracy: Accuracy,
+    /// What to answer when the store cannot say.
+    pub on_store_error: OnStoreError,
+}
+
+impl Leeway {
+    /// What a limit gives.
+    pub fn of(limit: &Limit) -> Self {
+        Self { accuracy: limit.accuracy, on_store_error: limit.on_store_error }
+    }
 }
 
 /// The part of an operation in refusing its set.
@@ -74,12 +93,23 @@ pub struct NewOperation {
     pub set: u16,
     /// The part in refusing the set.
     pub part: Part,
+    /// What may be done short of asking the store.
+    pub leeway: Leeway,
 }
 
 impl NewOperation {
-    /// An operation that is a set of its own.
+    /// An operation that is a set of its own and gives no leeway.
     pub fn alone(meter: Meter, action: Action, set: u16) -> Self {
-        Self { meter, action, set, part: Part { group: 0, quota: false } }
+        let part = Part { group: 0, quota: false };
+        Self { meter, action, set, part, leeway: Leeway::default() }
+    }
+}
+
+impl Operation {
+    /// The same operation for another batch.
+    pub fn again(&self) -> NewOperation {
+        let Self { meter, action, set, part, leeway, .. } = *self;
+        NewOperation { meter, action, set, part, leeway }
     }
 }
 
@@ -146,6 +176,10 @@ pub enum Source {
     Store,
     /// The memory of refusals: the counter was not asked, as it was known to be exhausted.
     RefusalCache,
+    /// A block of hits that was taken before.
+    Lease,
+    /// Nobody who knows: the store could not say, and the limit says what to do then.
+    Fallback,
 }
 
 impl Batch {
@@ -156,11 +190,11 @@ impl Batch {
 
     /// Adds an operation whose key `write` appends to the buffer.
     pub fn push(&mut self, new: NewOperation, write: impl FnOnce(&mut SmallVec<[u8; 256]>)) {
-        let NewOperation { meter, action, set, part } = new;
+        let NewOperation { meter, action, set, part, leeway } = new;
         let start = self.keys.len() as u32;
         write(&mut self.keys);
         let key = start..self.keys.len() as u32;
-        self.operations.push(Operation { key, meter, action, set, part });
+        self.operations.push(Operation { key, meter, action, set, part, leeway });
     }
 
     /// The operations, set by set.

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use super::keys::Kind;
 use super::metric_path;
 use super::{
-    Action, Batch, Direction, Meter, NewOperation, Part, Policy, Refused, RefusedSets, Request,
+    Action, Batch, Direction, Leeway, Meter, NewOperation, Part, Policy, Refused, RefusedSets,
+    Request,
 };
 use crate::clock::Timestamp;
 use crate::rules::{Domain, Limit, Rule, RuleId, Ruleset, Spending, Steps};
@@ -240,7 +241,8 @@ impl Planner<'_, '_, '_> {
                 meter.refused = Refused::Spare;
             }
             let part = Part { group: index as u16, quota };
-            batch.push(NewOperation { meter, action, set, part }, |key| {
+            let leeway = Leeway::of(limit);
+            batch.push(NewOperation { meter, action, set, part, leeway }, |key| {
                 let kind = Kind::of(limit, *i);
                 let steps = &self.matches[index].1;
                 self.policy.keys.write((self.request.domain, kind), entries, steps, key);

@@ -57,6 +57,8 @@ pub struct Settings {
     pub store: Store,
     /// How many bytes of refusals are remembered, if any are.
     pub refusal_cache_bytes: Option<usize>,
+    /// How many processes share the store, at most.
+    pub replicas: u32,
     /// How many threads serve gRPC; 0: as many as there are cores.
     pub workers: usize,
     /// How requests are decided.

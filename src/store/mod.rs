@@ -22,6 +22,8 @@
 
 mod abilities;
 mod any;
+mod fallback;
+mod leases;
 pub mod memcached;
 pub mod memory;
 pub mod redis;
@@ -31,6 +33,8 @@ mod split;
 
 pub use abilities::Abilities;
 pub use any::AnyStore;
+pub use fallback::Fallback;
+pub use leases::Leases;
 pub use refusals::{RefusalCache, Refusals};
 
 use std::sync::Arc;

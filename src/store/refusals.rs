@@ -150,14 +150,13 @@ fn rest(batch: &Batch, known: &Known) -> (Batch, SmallVec<[Asked; 4]>) {
 }
 
 fn again(operation: &Operation, how: Asked, set: u16) -> NewOperation {
-    let Operation { meter, action, part, .. } = *operation;
+    let new = NewOperation { set, ..operation.again() };
     match how {
-        Asked::AsIs => NewOperation { meter, action, set, part },
+        Asked::AsIs => new,
         Asked::Looking => NewOperation {
-            meter,
             action: Action::Spend(0),
-            set,
-            part: Part { quota: false, ..part },
+            part: Part { quota: false, ..new.part },
+            ..new
         },
     }
 }

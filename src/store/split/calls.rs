@@ -34,11 +34,7 @@ impl<'b, T: Copy + PartialEq> Calls<'b, T> {
 
     /// Adds a set as it is; its operations stand one after the other from that place on.
     pub(super) fn add_whole(&mut self, shard: T, (first, operations): (usize, &[Operation])) {
-        let asked = |operation: &Operation| {
-            let Operation { meter, action, set, part, .. } = *operation;
-            NewOperation { meter, action, set, part }
-        };
-        self.add(shard, (first..).zip(operations.iter().map(asked)));
+        self.add(shard, (first..).zip(operations.iter().map(Operation::again)));
     }
 
     /// Adds operations as one set.

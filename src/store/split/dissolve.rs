@@ -45,7 +45,7 @@ impl<'b> Spanning<'b> {
         let stops = self.stops();
         let refuses_alone = |new: &NewOperation| stops || !new.part.quota;
         let asked = |operation: &Operation| {
-            let mut new = new(operation);
+            let mut new = operation.again();
             if self.waits(operation) {
                 new.action = Action::Spend(0);
             }
@@ -84,7 +84,7 @@ impl<'b> Spanning<'b> {
                 true => completing(operation, count),
                 false => self.undoing(operation, count),
             };
-            Some((place, NewOperation { action: action?, ..new(operation) }))
+            Some((place, NewOperation { action: action?, ..operation.again() }))
         };
         let asked: SmallVec<[Asked; 8]> = self.placed().filter_map(asked).collect();
         // Looks last: they see what the others have left.
@@ -212,11 +212,6 @@ impl<'b> Spanning<'b> {
     fn placed(&self) -> impl Iterator<Item = (usize, &'b Operation)> + Clone {
         (self.first..).zip(self.operations)
     }
-}
-
-fn new(operation: &Operation) -> NewOperation {
-    let Operation { meter, action, set, part, .. } = *operation;
-    NewOperation { meter, action, set, part }
 }
 
 /// Refused hits of an admitted set that are yet to be spent.

@@ -112,7 +112,7 @@ fn batch(now: u64, sets: &[Vec<Line>], refused_sets: RefusedSets) -> Batch {
     for (set, lines) in sets.iter().enumerate() {
         for line in lines {
             let &Line { meter, action, part, .. } = line;
-            let new = NewOperation { meter, action, set: set as u16, part };
+            let new = NewOperation { part, ..NewOperation::alone(meter, action, set as u16) };
             batch.push(new, |out| out.extend_from_slice(key(line).as_bytes()));
         }
     }

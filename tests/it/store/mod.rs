@@ -53,7 +53,7 @@ fn batch_of_sets(micros: u64, sets: &[&[Entry<'_>]]) -> Batch {
     let mut batch = Batch::new(Timestamp::from_micros(micros));
     for (set, entries) in sets.iter().enumerate() {
         for &(key, meter, action, part) in *entries {
-            let new = NewOperation { meter, action, set: set as u16, part };
+            let new = NewOperation { part, ..NewOperation::alone(meter, action, set as u16) };
             batch.push(new, |out| out.extend_from_slice(key.as_bytes()));
         }
     }

@@ -240,7 +240,7 @@ fn fits(runtime: &tokio::runtime::Runtime, store: &MemoryStore, batch: &Batch) -
     let meter = Meter { refused: Refused::Spare, ..operation.meter };
     // Beside one that never fits, nothing is spent.
     let never = Meter { rate: 0, ..meter };
-    let new = |meter, action| NewOperation { meter, action, set: 0, part: LIMIT };
+    let new = |meter, action| NewOperation { part: LIMIT, ..NewOperation::alone(meter, action, 0) };
     probe.push(new(meter, operation.action), |key| key.extend_from_slice(batch.key(operation)));
     probe.push(new(never, Spend(u64::MAX)), |key| key.extend_from_slice(b"never"));
     runtime.block_on(store.apply(&probe))[0].as_ref().unwrap().admitted

@@ -140,7 +140,7 @@ fn batch(story: &Story, now: u64, sets: &[Vec<Line>]) -> Batch {
     for (set, lines) in sets.iter().enumerate() {
         for &Line { key: (key, long), action, part } in lines {
             let meter = story.meters[usize::from(long)];
-            let new = NewOperation { meter, action, set: set as u16, part };
+            let new = NewOperation { part, ..NewOperation::alone(meter, action, set as u16) };
             batch.push(new, |out| out.extend_from_slice(format!("{key}{long}_").as_bytes()));
         }
     }

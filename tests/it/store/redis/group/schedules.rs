@@ -33,7 +33,7 @@ fn any_batch(rng: &mut Rng, now: u64) -> Batch {
             let action = if rng.u8(..5) == 0 { GiveBack(hits) } else { Spend(hits) };
             let part = Part { group, quota: group > 0 };
             let key = format!("{}{name}_", rng.u8(..3));
-            batch.push(NewOperation { meter, action, set, part }, |out| {
+            batch.push(NewOperation { part, ..NewOperation::alone(meter, action, set) }, |out| {
                 out.extend_from_slice(key.as_bytes());
             });
         }
