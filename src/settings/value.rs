@@ -70,7 +70,7 @@ macro_rules! whole_number {
     )*};
 }
 
-whole_number!(u16, u64, i64, usize);
+whole_number!(u16, u32, u64, i64, usize);
 
 /// A whole number: sign, base by prefix (`0x`, `0o`, `0b`, a leading `0` is octal),
 /// single underscores between digits.
