@@ -42,7 +42,7 @@ pub(super) struct Counted {
     /// The rule, `None` where the request brought the limit.
     pub(super) rule: Option<RuleId>,
     /// The limits, each with its index in the rule.
-    pub(super) limits: SmallVec<[(usize, Limit); 1]>,
+    pub(super) limits: SmallVec<[(usize, Limit); 2]>,
     /// Their operations, in the same order.
     pub(super) operations: Range<usize>,
     pub(super) hits: u64,
@@ -140,7 +140,7 @@ fn item(
 }
 
 /// The limits of a rule that nothing replaces.
-fn remaining(rule: &Rule, replaced: &Replaced<'_>) -> SmallVec<[(usize, Limit); 1]> {
+fn remaining(rule: &Rule, replaced: &Replaced<'_>) -> SmallVec<[(usize, Limit); 2]> {
     let is_replaced = |name: &str| {
         !name.is_empty() && replaced.as_ref().is_some_and(|replaced| replaced.contains(name))
     };

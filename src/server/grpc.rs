@@ -11,6 +11,7 @@ use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
 use super::accept::{Arrivals, Terms, welcome};
+use super::direct::Direct;
 use super::rate_limit::RateLimit;
 use super::{Front, HealthApi};
 use crate::store::Store;
@@ -73,7 +74,7 @@ pub async fn serve<S: Store>(
     // It ends a little after the stop, when the listener is closed and what waited there has
     // been served; only then are the connections told to go.
     let incoming = welcome(arrivals, terms);
-    let routes = routes(front, health, &options)?;
+    let service = service(front, health, &options)?;
     let mut server = Server::builder();
     if let Some(age) = max_age {
         server = server.max_connection_age(age);
@@ -84,34 +85,30 @@ pub async fn serve<S: Store>(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(MapResponseLayer::new(unreadable_is_invalid(options.max_message_bytes)))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, std::future::pending())
+        .serve_with_incoming_shutdown(service, incoming, std::future::pending())
         .await?;
     Ok(())
 }
 
-fn routes<S: Store>(
+fn service<S: Store>(
     front: Arc<Front<S>>,
     health: HealthApi,
     options: &GrpcOptions,
-) -> anyhow::Result<Routes> {
+) -> anyhow::Result<Direct<RateLimitServiceServer<RateLimit<S>>>> {
     let max = options.max_message_bytes;
     let rate_limit = RateLimitServiceServer::new(RateLimit(front))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max);
     let probes = HealthServer::new(health.clone()).max_decoding_message_size(max);
     let report = HealthServiceServer::new(health).max_decoding_message_size(max);
-    let routes = Routes::new(rate_limit).add_service(probes).add_service(report);
-    Ok(match options.reflection {
-        Reflection::Off => routes,
-        Reflection::On => {
-            let describe = tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
-                .build_v1()?;
-            routes.add_service(describe)
-        }
+    let mut others = Routes::new(probes).add_service(report);
+    if options.reflection == Reflection::On {
+        let describe = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+            .build_v1()?;
+        others = others.add_service(describe);
     }
-    .prepare())
+    Ok(Direct { first: rate_limit, others: others.prepare() })
 }
 
 /// Up to a tenth more or less, so that the replicas' connections do not end together.
@@ -129,6 +126,10 @@ fn unreadable_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body
     let too_large = HeaderValue::from_str(&too_large.replace(' ', "%20")).ok();
     move |mut response| {
         let headers = response.headers_mut();
+        // Answers have their status at the end.
+        if !headers.contains_key("grpc-status") {
+            return response;
+        }
         let too_large = too_large.clone().filter(|_| is_too_large(headers));
         if too_large.is_some() || says(headers, "grpc-status", "13") {
             headers.insert("grpc-status", HeaderValue::from_static("3"));

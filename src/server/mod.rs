@@ -4,6 +4,7 @@ mod accept;
 mod answer;
 mod connection;
 mod debug;
+mod direct;
 mod drain;
 mod grpc;
 mod health;

@@ -1,0 +1,102 @@
+//! A decision inside the process allocates nothing once its counters exist.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use tidegate::app::Core;
+use tidegate::clock::{Clock, ManualClock, Timestamp};
+use tidegate::limiter::{Request, Terms, Verdict};
+use tidegate::rules::{Entry, SourceFile};
+use tidegate::settings::Settings;
+use tidegate::sources::files::FileSet;
+use tidegate::store::memory::{MemoryConfig, MemoryStore};
+
+const RULES: &str = "
+domain: shop
+descriptors:
+- key: user
+  rate_limit: {unit: hour, requests_per_unit: 1000000}
+- key: path
+  value: /api/*
+  rate_limit: {unit: hour, requests_per_unit: 1000000}
+- key: sliding
+  rate_limit: {unit: hour, requests_per_unit: 1000000, algorithm: sliding_window}
+- key: bucket
+  rate_limit: {unit: hour, requests_per_unit: 1000000, algorithm: token_bucket}
+- key: both
+  rate_limits:
+  - {unit: minute, requests_per_unit: 1000000}
+  - {unit: day, requests_per_unit: 1000000}
+- key: network
+  match: {cidr: [10.0.0.0/8]}
+  rate_limit: {unit: hour, requests_per_unit: 1000000}
+- key: pattern
+  match: {regex: '^/v[0-9]+/'}
+  rate_limit: {unit: hour, requests_per_unit: 1000000}
+- key: closed
+  rate_limit: {unit: hour, requests_per_unit: 0}
+- key: open
+  rate_limit: {unlimited: true}
+";
+
+/// A core that counts in memory by these rules.
+fn core() -> Core<MemoryStore> {
+    let settings = Settings::from_lookup(&|_| None, &[]).unwrap();
+    let clock = Clock::Manual(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
+    let core = Core::new(&settings, MemoryStore::new(MemoryConfig::default()), clock);
+    let file = SourceFile { name: "rules.yaml".to_owned(), bytes: RULES.as_bytes().to_vec() };
+    core.reloader.apply(Ok(FileSet { files: vec![file], warnings: Vec::new() }));
+    core
+}
+
+/// Decides a request with these descriptors of one entry each; tells what was decided and
+/// how much was allocated by `times` of it, once it had been decided before.
+fn decide(descriptors: &[(&str, &str)], times: usize) -> (Verdict, u64) {
+    let core = core();
+    let mut request = Request::new("shop", 1);
+    for &(key, value) in descriptors {
+        request.push([Entry { key, value }], Terms::default());
+    }
+    // The memory store never waits, so one poll is all.
+    let decide = || match pin!(core.front.service.check(&request))
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(answer) => answer.unwrap().decision.overall,
+        Poll::Pending => panic!("the memory store waited"),
+    };
+    let verdict = decide();
+    let allocated = allocation_counter::measure(|| {
+        for _ in 0..times {
+            assert_eq!(decide(), verdict);
+        }
+    });
+    (verdict, allocated.count_total)
+}
+
+#[test]
+fn decisions_allocate_nothing_after_the_first() {
+    let check = |descriptors: &[(&str, &str)], verdict| {
+        assert_eq!(decide(descriptors, 1000), (verdict, 0), "{descriptors:?}");
+    };
+    check(&[("user", "alice")], Verdict::Ok);
+    check(&[("path", "/api/users/17")], Verdict::Ok);
+    check(&[("sliding", "alice")], Verdict::Ok);
+    check(&[("bucket", "alice")], Verdict::Ok);
+    check(&[("both", "alice")], Verdict::Ok);
+    check(&[("network", "10.1.2.3")], Verdict::Ok);
+    check(&[("pattern", "/v1/users")], Verdict::Ok);
+    check(&[("open", "to all")], Verdict::Ok);
+    check(&[("unknown", "to the rules")], Verdict::Ok);
+    check(&[("closed", "alice")], Verdict::OverLimit);
+    check(
+        &[("user", "alice"), ("sliding", "bob"), ("bucket", "carol"), ("closed", "dave")],
+        Verdict::OverLimit,
+    );
+}
+
+/// What is counted by the test above, or it could not fail.
+#[test]
+fn allocations_are_seen() {
+    let allocated = allocation_counter::measure(|| drop(std::hint::black_box(vec![1_u8; 100])));
+    assert_eq!(allocated.count_total, 1);
+}
