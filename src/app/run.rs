@@ -181,7 +181,9 @@ async fn apply<S>(reloader: Reloader, set: Result<S, S::Error>) -> Outcome
 where
     S: RuleSet<Error: Send> + Send + 'static,
 {
+    let replaced = reloader.replaced.clone();
     let applied = tokio::task::spawn_blocking(move || reloader.apply(set)).await;
+    tokio::spawn(replaced.freed());
     applied.unwrap_or_else(|_| Outcome::Refused("loading the rules was broken off".to_owned()))
 }
 

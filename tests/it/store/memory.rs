@@ -25,7 +25,7 @@ fn keys() -> impl Iterator<Item = String> {
 
 /// A round of sweeps: every shard is visited.
 fn sweep_all(store: &MemoryStore, secs: u64) -> usize {
-    (0..4).map(|_| store.sweep(Timestamp::from_secs(secs))).sum()
+    (0..store.sweeps()).map(|_| store.sweep(Timestamp::from_secs(secs))).sum()
 }
 
 #[tokio::test]
