@@ -1,7 +1,8 @@
-//! What the memory store takes when it holds ten million counters: memory, time, pauses.
+//! What many counters and many rules take: memory, time, pauses.
 //!
 //! `cargo bench --bench scale` takes a minute and a gigabyte; `-- 1000000` is for fewer
-//! counters. Times are of whole decisions in the store, the batch and its key included.
+//! counters than ten million. Times are of whole decisions in the store, the batch and its
+//! key included.
 //!
 //! A machine that does other things interrupts whoever is measured, for milliseconds. So
 //! whatever is said about one thread is said in the time that it had a processor, too; and
@@ -10,8 +11,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs;
+use std::hint::black_box;
 use std::io::Write as _;
 use std::pin::pin;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -19,9 +22,12 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
-use tidegate::clock::Timestamp;
-use tidegate::limiter::{Action, Batch, Meter, NewOperation, Refused, Window};
-use tidegate::rules::Algorithm;
+use tidegate::app::Core;
+use tidegate::clock::{Clock, Timestamp};
+use tidegate::limiter::{Action, Batch, Meter, NewOperation, Refused, Request, Terms, Window};
+use tidegate::rules::{Algorithm, Entry, SourceFile};
+use tidegate::settings::Settings;
+use tidegate::sources::files::FileSet;
 use tidegate::store::Store;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 
@@ -32,8 +38,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const LATER: Timestamp = Timestamp::from_secs(1_800_000_060);
 
+/// The argument that asks what memory costs.
+const TOUCH: &str = "touch";
 /// How many decisions one figure is taken from.
-const DECISIONS: u64 = 2_000_000;
+const DECISIONS: usize = 2_000_000;
 /// How many counters outlive the others.
 const LASTING: u64 = 100_000;
 /// Bytes in a page of memory.
@@ -42,8 +50,81 @@ const PAGE: u64 = 4096;
 const REST: Duration = Duration::from_millis(4);
 
 fn main() {
+    if std::env::args().any(|argument| argument == TOUCH) {
+        return touch();
+    }
     let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    let most: u64 = given.unwrap_or(10_000_000);
+    rules();
+    counters(given.unwrap_or(10_000_000));
+}
+
+/// Rules of which a request meets one.
+fn rules() {
+    println!(
+        "{:>12} {:>12} {:>12} {:>12} {:>16}",
+        "rules", "reload ms", "free ms", "page ms", "ns a decision"
+    );
+    for rules in [10, 1_000, 100_000] {
+        let settings = Settings::from_lookup(&|_| None, &[]).unwrap();
+        let store = MemoryStore::new(MemoryConfig::default());
+        let core = Core::new(&settings, store, Clock::System);
+        let mut text = "domain: shop\ndescriptors:\n".to_owned();
+        for rule in 0..rules {
+            let limit = "rate_limit: {unit: hour, requests_per_unit: 1000000000}";
+            text += &format!("- key: tenant\n  value: t{rule}\n  {limit}\n");
+        }
+        let file = SourceFile { name: "rules.yaml".to_owned(), bytes: text.into_bytes() };
+        let set = || Ok(FileSet { files: vec![file.clone()], warnings: Vec::new() });
+        let reload = best(|| drop(core.reloader.apply(set())));
+        let free = {
+            core.reloader.apply(set());
+            best_of(1, || drop(core.reloader.replaced.free()))
+        };
+        let tenants: Vec<String> = (0..rules).map(|rule| format!("t{rule}")).collect();
+        tenants.iter().for_each(|tenant| check(&core, tenant));
+        let page = best(|| {
+            let mut page = core.front.service.metrics.page();
+            core.front.service.metrics.render(&mut page);
+            page.render()
+        });
+        let decisions = random(rules as u64).take(500_000).map(|rule| rule as usize);
+        let cost = best(|| decisions.clone().for_each(|rule| check(&core, &tenants[rule])));
+        println!(
+            "{rules:>12} {:>12.1} {:>12.1} {:>12.1} {:>16.0}",
+            reload * 1e3,
+            free * 1e3,
+            page * 1e3,
+            cost * 1e9 / 500_000.0
+        );
+    }
+    println!();
+}
+
+/// One decision of a request that a rule has for its own.
+fn check(core: &Core<MemoryStore>, tenant: &str) {
+    let mut request = Request::new("shop", 1);
+    request.push([Entry { key: "tenant", value: tenant }], Terms::default());
+    let context = &mut Context::from_waker(Waker::noop());
+    let answer = pin!(core.front.service.check(&request)).poll(context);
+    assert!(matches!(answer, Poll::Ready(Ok(_))));
+}
+
+/// Seconds that work takes; what disturbs it makes it longer.
+fn best<T>(work: impl FnMut() -> T) -> f64 {
+    best_of(5, work)
+}
+
+fn best_of<T>(times: usize, mut work: impl FnMut() -> T) -> f64 {
+    let mut once = || {
+        let started = Instant::now();
+        drop(black_box(work()));
+        started.elapsed().as_secs_f64()
+    };
+    (0..times).map(|_| once()).fold(f64::INFINITY, f64::min)
+}
+
+/// Counters of which a request meets one.
+fn counters(most: u64) {
     let empty = resident();
     let store = MemoryStore::new(MemoryConfig { max_counters: (most + 2 * LASTING) as usize });
     println!("{most} counters of one kind of key, {} slices a round\n", store.sweeps());
@@ -61,6 +142,8 @@ fn main() {
     }
 
     println!("\n{:<38} {:>9} {:>9} {:>9} {:>9}", "microseconds", "p50", "p99.99", "max", "max cpu");
+    // Memory that this process has had would not tell.
+    assert!(Command::new(std::env::current_exe().unwrap()).arg(TOUCH).status().unwrap().success());
     inserts.print("an insert, from none to all");
     let mut hits = Pauses::new();
     random(held).take(held as usize).for_each(|key| hits.time(|| hit(&store, key, 60, NOW)));
@@ -88,19 +171,20 @@ fn main() {
     (0..held).for_each(|key| again.time(|| hit(&store, key + most, 60, LATER)));
     println!("the same flood again: {:.0} MB", resident() as f64 / 1e6);
     again.print("an insert of it");
-    (0..store.sweeps()).for_each(|_| drop(store.sweep(Timestamp::from_secs(1_800_000_120))));
-    println!("swept at once: {} counters, {:.0} MB", store.held(), resident() as f64 / 1e6);
+}
+
+/// What the system takes for a gigabyte that the process has not had yet.
+fn touch() {
+    let (mut pauses, mut memory) = (Pauses::new(), vec![0_u8; 1 << 30]);
+    memory.chunks_mut(PAGE as usize).for_each(|page| pauses.time(|| black_box(page)[0] = 1));
+    pauses.print("the first touch of a page of memory");
 }
 
 /// Nanoseconds of a hit on one of the first `held` keys.
 fn cost(store: &MemoryStore, held: u64) -> f64 {
-    let round = || {
-        let started = Instant::now();
-        random(held).take(DECISIONS as usize).for_each(|key| hit(store, key, 60, NOW));
-        started.elapsed().as_nanos() as f64 / DECISIONS as f64
-    };
-    // What disturbs a round makes it longer.
-    (0..3).map(|_| round()).fold(f64::INFINITY, f64::min)
+    let keys = random(held).take(DECISIONS);
+    let secs = best(|| keys.clone().for_each(|key| hit(store, key, 60, NOW)));
+    secs * 1e9 / DECISIONS as f64
 }
 
 /// How long decisions of another thread take while `work` is done.
@@ -133,7 +217,7 @@ fn hit(store: &MemoryStore, key: u64, window: u64, now: Timestamp) {
 }
 
 /// Numbers below `end`, without order.
-fn random(end: u64) -> impl Iterator<Item = u64> {
+fn random(end: u64) -> impl Iterator<Item = u64> + Clone {
     let mut random = fastrand::Rng::with_seed(7);
     std::iter::repeat_with(move || random.u64(..end))
 }
@@ -166,11 +250,7 @@ impl Pauses {
     fn print(&self, what: &str) {
         let at = |quantile| self.nanos.value_at_quantile(quantile) as f64 / 1e3;
         let (max, longest) = (self.nanos.max() as f64 / 1e3, self.longest.as_nanos() as f64 / 1e3);
-        println!(
-            "{what:<38} {:>9.1} {:>9.1} {max:>9.0} {longest:>9.1}",
-            at(0.5),
-            at(0.9999)
-        );
+        println!("{what:<38} {:>9.1} {:>9.1} {max:>9.0} {longest:>9.1}", at(0.5), at(0.9999));
     }
 }
 

@@ -89,13 +89,15 @@ impl Changes {
     }
 }
 
-/// Lets expired counters leave, for ever: a few at a time, so that this thread is never
-/// busy with it for long.
+/// Lets expired counters leave, for ever: a few at a time, on a thread that serves nobody.
 pub(super) async fn sweep(store: Arc<MemoryStore>, clock: Clock) {
     let sweeps = u32::try_from(store.sweeps()).unwrap_or(u32::MAX);
     let rest = (SWEEP / sweeps).max(REST);
     loop {
         tokio::time::sleep(rest).await;
-        store.sweep(clock.now());
+        let (store, now) = (Arc::clone(&store), clock.now());
+        let swept = tokio::task::spawn_blocking(move || store.sweep(now));
+        // A sweep that broke off is no reason not to go on with the next one.
+        let _ = swept.await;
     }
 }

@@ -93,13 +93,21 @@ impl MemoryStore {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Drops the expired counters of the next few shards and tells how many they were.
-    /// That takes a fraction of a millisecond, and no lock is held for longer than one
-    /// shard takes.
+    /// Drops the expired counters of the next few shards, gives the memory back that they
+    /// took, and tells how many they were. No lock is held for longer than it takes to walk
+    /// one shard. The system may take a millisecond for its part, which no decision waits
+    /// for if this is called on a thread of its own.
     pub fn sweep(&self, now: Timestamp) -> usize {
         let first = self.next_swept.fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
-        let shards = (0..SHARDS_PER_SWEEP).map(|at| self.shard(first.wrapping_add(at)));
-        shards.map(|shard| self.sweep_shard(&mut shard.lock(), now)).sum()
+        let visit = |at| {
+            let mut shard = self.shard(first.wrapping_add(at)).lock();
+            let dropped = self.sweep_shard(&mut shard, now);
+            let emptied = shard.shrink();
+            drop(shard);
+            drop(emptied);
+            dropped
+        };
+        (0..SHARDS_PER_SWEEP).map(visit).sum()
     }
 
     /// How many sweeps visit every counter once.

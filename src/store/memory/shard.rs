@@ -1,6 +1,7 @@
 //! One locked table of counters, and the fingerprints that stand for their keys.
 
 use std::hash::Hasher;
+use std::mem;
 
 use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -29,11 +30,16 @@ pub(super) struct Counter {
     pub(super) state: State,
 }
 
+/// A table that is not needed any more.
+pub(super) struct Emptied {
+    _table: HashTable<Counter>,
+}
+
 /// Stands for every second that 32 bits do not hold, from the year 2106 on. Who would
 /// expire then is held for good: a counter may be forgotten late, but never early.
 const NEVER: u32 = u32::MAX;
 
-/// A table is given back when less than this part of it is in use.
+/// A table is given back when less than one in so many places of it is in use.
 const WORTH_KEEPING: usize = 8;
 
 /// Stands for a counter key, an algorithm and a window length.
@@ -103,12 +109,22 @@ impl Shard {
         let before = self.counters.len();
         self.swept = self.swept.max(now);
         self.counters.retain(|counter| !counter.is_expired(now.as_secs()));
+        before - self.counters.len()
+    }
+
+    /// Moves into a smaller table after a flood. The one before is to be dropped when the
+    /// lock is gone: to give memory back to the system may take milliseconds.
+    pub(super) fn shrink(&mut self) -> Option<Emptied> {
         let kept = self.counters.len();
-        // After a flood the table gives its memory back.
-        if kept < self.counters.capacity() / WORTH_KEEPING {
-            self.counters.shrink_to(kept * 2, Counter::hash);
+        if kept >= self.counters.capacity().div_ceil(WORTH_KEEPING) {
+            return None;
         }
-        before - kept
+        let smaller = HashTable::with_capacity(kept * 2);
+        let mut before = mem::replace(&mut self.counters, smaller);
+        for counter in before.drain() {
+            self.counters.insert_unique(counter.hash, counter, Counter::hash);
+        }
+        Some(Emptied { _table: before })
     }
 }
 
@@ -176,10 +192,13 @@ mod tests {
         let before = shard.counters.allocation_size();
         let later = State { at: 600, ..State::default() };
         (1_000..1_010).for_each(|at| shard.insert(fingerprint(at), &METER, later));
+        assert!(shard.shrink().is_none());
         assert_eq!(shard.sweep(Timestamp::from_secs(60)), 1_000);
+        assert!(shard.shrink().is_some());
         assert!(shard.counters.allocation_size() * 20 < before);
         assert!((1_000..1_010).all(|at| shard.find(fingerprint(at)).is_some()));
         assert_eq!(shard.sweep(Timestamp::from_secs(660)), 10);
+        assert!(shard.shrink().is_some());
         assert_eq!(shard.counters.allocation_size(), 0);
     }
 
