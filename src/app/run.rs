@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -296,6 +296,7 @@ fn http_state(
         health: Arc::clone(&core.health),
         json: Json::new()?,
         collect: Arc::new(collect),
+        pages: Arc::new(Semaphore::new(1)),
     })
 }
 
