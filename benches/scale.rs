@@ -78,7 +78,7 @@ fn rules() {
         let reload = best(|| drop(core.reloader.apply(set())));
         let free = {
             core.reloader.apply(set());
-            best_of(1, || drop(core.reloader.replaced.free()))
+            best_of(1, || core.reloader.replaced.free())
         };
         let tenants: Vec<String> = (0..rules).map(|rule| format!("t{rule}")).collect();
         tenants.iter().for_each(|tenant| check(&core, tenant));
