@@ -9,7 +9,7 @@ use crate::rules::Options;
 use crate::server::{Activity, Front};
 use crate::service::{Rules, Service};
 use crate::settings::Settings;
-use crate::sources::Reloader;
+use crate::sources::{Reloader, Replaced};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -34,6 +34,7 @@ impl<S: Store> Core<S> {
         let health = Arc::new(Health::new(facts(settings, store.name(), &clock)));
         let reloader = Reloader {
             rules: Arc::clone(&rules),
+            replaced: Replaced::default(),
             options: Options { merge_domains: settings.rules.merge_domains },
             abilities: store.abilities(),
             metrics: Arc::clone(&metrics),

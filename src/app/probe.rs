@@ -18,8 +18,11 @@ use crate::store::{AnyStore, Store};
 const FRESH: Duration = Duration::from_secs(10);
 /// How often a silent store is asked again.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often expired counters are looked for.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How long it takes to look at every counter of the memory store, in small steps.
+const SWEEP: Duration = Duration::from_secs(4);
+/// The shortest rest between two of them: a round through more counters than one that was
+/// made for ten million may hold takes longer instead.
+const REST: Duration = Duration::from_millis(2);
 
 /// Probes the store for ever, by the connections of all who decide. One that comes or goes
 /// is a reason to look at once.
@@ -86,10 +89,15 @@ impl Changes {
     }
 }
 
-/// Lets expired counters leave, for ever.
+/// Lets expired counters leave, for ever: a few at a time, on a thread that serves nobody.
 pub(super) async fn sweep(store: Arc<MemoryStore>, clock: Clock) {
+    let sweeps = u32::try_from(store.sweeps()).unwrap_or(u32::MAX);
+    let rest = (SWEEP / sweeps).max(REST);
     loop {
-        tokio::time::sleep(SWEEP).await;
-        store.sweep(clock.now());
+        tokio::time::sleep(rest).await;
+        let (store, now) = (Arc::clone(&store), clock.now());
+        let swept = tokio::task::spawn_blocking(move || store.sweep(now));
+        // A sweep that broke off is no reason not to go on with the next one.
+        let _ = swept.await;
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -181,7 +181,9 @@ async fn apply<S>(reloader: Reloader, set: Result<S, S::Error>) -> Outcome
 where
     S: RuleSet<Error: Send> + Send + 'static,
 {
+    let replaced = reloader.replaced.clone();
     let applied = tokio::task::spawn_blocking(move || reloader.apply(set)).await;
+    tokio::spawn(replaced.freed());
     applied.unwrap_or_else(|_| Outcome::Refused("loading the rules was broken off".to_owned()))
 }
 
@@ -294,6 +296,7 @@ fn http_state(
         health: Arc::clone(&core.health),
         json: Json::new()?,
         collect: Arc::new(collect),
+        pages: Arc::new(Semaphore::new(1)),
     })
 }
 

@@ -21,6 +21,10 @@ use super::yaml::Node;
 /// for much memory.
 const MAX_PATHS: usize = 256 << 20;
 
+/// How many descriptors all files together may have, those that aliases stand for included:
+/// a short file may ask for many.
+pub(super) const MAX_DESCRIPTORS: usize = 1_000_000;
+
 /// A node that grows, and its path.
 #[derive(Clone, Copy)]
 pub(super) struct Parent<'p> {
@@ -87,6 +91,9 @@ impl Loader {
     }
 
     fn descriptor(&mut self, item: &Node<'_>, parent: Parent<'_>) {
+        if self.is_full(Spot { at: item.at, path: parent.path }) {
+            return;
+        }
         let fields = Fields::gather(&[item]);
         let question = self.question(&fields, Spot { at: item.at, path: parent.path }, parent);
         let composite = question.composite();
@@ -119,6 +126,16 @@ impl Loader {
             None => self.detached(item.at),
         };
         self.descriptors(fields.get("descriptors"), Parent { node, path: &path });
+    }
+
+    /// Counts one more descriptor; the first that is too many is reported.
+    fn is_full(&mut self, spot: Spot<'_>) -> bool {
+        self.descriptors += 1;
+        if self.descriptors == MAX_DESCRIPTORS + 1 {
+            let allowed = format!("all files together may have {MAX_DESCRIPTORS}");
+            self.report.error(spot, "too many descriptors".to_owned(), allowed);
+        }
+        self.descriptors > MAX_DESCRIPTORS
     }
 
     fn question<'t>(

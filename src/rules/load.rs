@@ -62,7 +62,9 @@ pub(super) struct Loader {
     origins: Vec<Origin>,
     /// The root under which descriptors are read.
     pub(super) domain: NodeId,
-    /// How long the paths so far are.
+    /// How many descriptors there are so far.
+    pub(super) descriptors: usize,
+    /// How long their paths are.
     pub(super) paths: usize,
     /// Where a domain says `all_or_nothing`, and what.
     spending: HashMap<NodeId, (Origin, bool)>,
@@ -233,4 +235,34 @@ fn end(bytes: &[u8], index: usize) -> Place {
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
     Place { line: narrow(line), column: narrow(column) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::descriptor::MAX_DESCRIPTORS;
+    use super::*;
+
+    /// The errors of a file with three descriptors, after so many others.
+    fn check(before: usize, expected: &[&str]) {
+        let text = "{domain: a, descriptors: [{key: b, descriptors: [{key: c}]}, {key: d}]}";
+        let file = SourceFile { name: "rules.yaml".to_owned(), bytes: text.into() };
+        let names = vec![file.name.clone()];
+        let mut loader = Loader { descriptors: before, names, ..Loader::default() };
+        loader.file(&file);
+        let errors: Vec<String> = loader.report.errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors, expected, "{before}");
+    }
+
+    #[test]
+    fn beyond_a_million_descriptors_the_first_is_an_error() {
+        let full = |column: usize, path: &str| {
+            format!(
+                "rules.yaml:1:{column}: {path}: too many descriptors; all files together may have 1000000"
+            )
+        };
+        check(MAX_DESCRIPTORS - 3, &[]);
+        check(MAX_DESCRIPTORS - 2, &[&full(62, "a")]);
+        check(MAX_DESCRIPTORS - 1, &[&full(50, "a.b")]);
+        check(MAX_DESCRIPTORS, &[&full(27, "a")]);
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use axum::Router;
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::{any, get};
 use http::StatusCode;
 
@@ -34,15 +35,18 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/rlconfig", get(rlconfig))
-        .route("/stats", get(async |State(state): State<HttpState<S>>| stats::page(&state)))
+        .route(
+            "/stats",
+            get(async |State(state): State<HttpState<S>>| state.make(stats::page).await),
+        )
         .route("/debug/pprof", no_pprof())
         .route("/debug/pprof/", no_pprof())
         .route("/debug/pprof/{*profile}", no_pprof())
         .with_state(state)
 }
 
-async fn rlconfig<S: Store>(State(state): State<HttpState<S>>) -> String {
-    limits(&state.front.service.rules)
+async fn rlconfig<S: Store>(State(state): State<HttpState<S>>) -> Response {
+    state.make(|state| limits(&state.front.service.rules)).await
 }
 
 /// One line per limit, sorted by path; nothing before rules are loaded.

@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -39,6 +40,8 @@ pub struct HttpState<S> {
     pub json: Json,
     /// Adds the series that are not the front's own to the metrics page.
     pub collect: Arc<dyn Fn(&mut Page) + Send + Sync>,
+    /// Lets one page be made at a time.
+    pub pages: Arc<Semaphore>,
 }
 
 impl<S: Store> HttpState<S> {
@@ -49,6 +52,25 @@ impl<S: Store> HttpState<S> {
         (self.collect)(&mut page);
         page
     }
+
+    /// Makes a page that may have a line for each of many rules: on a thread where that
+    /// holds nobody up, and one after the other, so that many who ask take no more memory.
+    pub(super) async fn make(
+        self,
+        page: impl FnOnce(&Self) -> String + Send + 'static,
+    ) -> Response {
+        let Ok(turn) = Arc::clone(&self.pages).acquire_owned().await else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            page(&self)
+        });
+        match made.await {
+            Ok(page) => page.into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
 }
 
 impl<S> Clone for HttpState<S> {
@@ -58,6 +80,7 @@ impl<S> Clone for HttpState<S> {
             health: Arc::clone(&self.health),
             json: self.json.clone(),
             collect: Arc::clone(&self.collect),
+            pages: Arc::clone(&self.pages),
         }
     }
 }
@@ -175,7 +198,8 @@ async fn health<S: Store>(State(state): State<HttpState<S>>) -> Response {
 
 async fn metrics<S: Store>(State(state): State<HttpState<S>>) -> Response {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.page().render()).into_response()
+    ([(header::CONTENT_TYPE, kind)], state.make(|state| state.page().render()).await)
+        .into_response()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 pub mod files;
 mod reload;
+mod replaced;
 pub mod xds;
 
 pub use reload::{Outcome, Reloader, RuleSet};
+pub use replaced::Replaced;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Replaced;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::rules::{Accuracy, Loaded, OnStoreError, Options, Rejected, Ruleset};
@@ -48,6 +49,8 @@ pub enum Outcome {
 pub struct Reloader {
     /// Where the rules in force stand.
     pub rules: Arc<Rules>,
+    /// What stood there before; whoever applies a set sees to it that they are freed.
+    pub replaced: Replaced,
     /// How sets become rules.
     pub options: Options,
     /// What can be counted; rules that go beyond are refused.
@@ -104,7 +107,11 @@ impl Reloader {
         let (domains, limits) = (ruleset.domain_count(), ruleset.rules().len());
         let handles = self.metrics.handles(&ruleset);
         let snapshot = Snapshot::new(ruleset, handles, version.clone());
-        self.rules.store(Some(Arc::new(snapshot)));
+        // However fast sets come, those that nobody needs do not pile up.
+        self.replaced.free();
+        if let Some(replaced) = self.rules.swap(Some(Arc::new(snapshot))) {
+            self.replaced.hold(replaced);
+        }
         self.metrics.record_load();
         let now = self.clock.now();
         self.health.update(|facts| {

@@ -2,6 +2,8 @@
 //!
 //! A counter is a small entry of fixed size in one of many locked tables; its key is
 //! kept as a fingerprint only, so counting allocates nothing once a counter exists.
+//! There are so many tables that each stays small, however many counters there are: to
+//! grow, sweep or shrink one takes microseconds, which is the longest that anybody waits.
 //! Expired counters leave when [`MemoryStore::sweep`] is called. What an operation
 //! does to a state is [`Meter::step`](crate::limiter::Meter::step)'s business, not this
 //! file's.
@@ -21,14 +23,19 @@ use super::{Counts, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, Operation, State, Step};
 
-const SHARDS: usize = 64;
-/// Shards visited by one sweep; four sweeps visit all.
+/// How many counters a shard of a full store has, at most on average.
+const COUNTERS_PER_SHARD: usize = 1024;
+/// Enough for many hands.
+const MIN_SHARDS: usize = 64;
+/// As many as a billion counters need.
+const MAX_SHARDS: usize = 1 << 20;
+/// Shards visited by one sweep: some 16 000 counters, a fraction of a millisecond.
 const SHARDS_PER_SWEEP: usize = 16;
 
 /// What a memory store may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryConfig {
-    /// The largest number of counters held at once; one takes 50 to 100 bytes.
+    /// The largest number of counters held at once; one takes 50 to 95 bytes.
     pub max_counters: usize,
 }
 
@@ -53,6 +60,7 @@ impl Default for MemoryConfig {
 /// and leave nothing behind.
 #[derive(Debug)]
 pub struct MemoryStore {
+    /// A power of two of them.
     shards: Box<[Padded]>,
     hash_keys: (u64, u64),
     max_counters: usize,
@@ -60,17 +68,19 @@ pub struct MemoryStore {
     next_swept: AtomicUsize,
 }
 
-/// A shard on cache lines of its own, so that locks do not slow their neighbours.
+/// A shard on a cache line of its own, so that its lock does not slow its neighbours.
 #[derive(Debug, Default)]
-#[repr(align(128))]
+#[repr(align(64))]
 struct Padded(Mutex<Shard>);
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(config: MemoryConfig) -> Self {
         let random = RandomState::new();
+        let shards = config.max_counters / COUNTERS_PER_SHARD;
+        let shards = shards.clamp(MIN_SHARDS, MAX_SHARDS).next_power_of_two();
         Self {
-            shards: (0..SHARDS).map(|_| Padded::default()).collect(),
+            shards: (0..shards).map(|_| Padded::default()).collect(),
             hash_keys: (random.hash_one(0), random.hash_one(1)),
             max_counters: config.max_counters,
             held: AtomicUsize::new(0),
@@ -83,12 +93,35 @@ impl MemoryStore {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Drops the expired counters of the next few shards and tells how many they were.
-    /// Called once a second, it visits every counter each four seconds.
+    /// Drops the expired counters of the next few shards, gives the memory back that they
+    /// took, and tells how many they were. No lock is held for longer than it takes to walk
+    /// one shard. The system may take a millisecond for its part, which no decision waits
+    /// for if this is called on a thread of its own.
     pub fn sweep(&self, now: Timestamp) -> usize {
         let first = self.next_swept.fetch_add(SHARDS_PER_SWEEP, Ordering::Relaxed);
-        let shards = first..first.wrapping_add(SHARDS_PER_SWEEP);
-        shards.map(|at| self.sweep_shard(&mut self.shards[at % SHARDS].0.lock(), now)).sum()
+        let visit = |at| {
+            let mut shard = self.shard(first.wrapping_add(at)).lock();
+            let dropped = self.sweep_shard(&mut shard, now);
+            let emptied = shard.shrink();
+            drop(shard);
+            drop(emptied);
+            dropped
+        };
+        (0..SHARDS_PER_SWEEP).map(visit).sum()
+    }
+
+    /// How many sweeps visit every counter once.
+    pub fn sweeps(&self) -> usize {
+        self.shards.len() / SHARDS_PER_SWEEP
+    }
+
+    fn shard(&self, at: usize) -> &Mutex<Shard> {
+        &self.shards[at & (self.shards.len() - 1)].0
+    }
+
+    fn fingerprint(&self, batch: &Batch, operation: &Operation) -> Fingerprint {
+        let (key, shards) = (batch.key(operation), self.shards.len());
+        Fingerprint::of(key, &operation.meter, (self.hash_keys, shards))
     }
 
     fn sweep_shard(&self, shard: &mut Shard, now: Timestamp) -> usize {
@@ -100,8 +133,8 @@ impl MemoryStore {
     /// Applies a set of one operation.
     fn apply_one(&self, batch: &Batch, operation: &Operation) -> Result<Count, StoreError> {
         let Operation { meter, action, .. } = *operation;
-        let fingerprint = Fingerprint::of(batch.key(operation), &meter, self.hash_keys);
-        let mut shard = self.shards[fingerprint.shard as usize % SHARDS].0.lock();
+        let fingerprint = self.fingerprint(batch, operation);
+        let mut shard = self.shard(fingerprint.shard).lock();
         let now = shard.now(batch.now);
         if let Some(counter) = shard.find_mut(fingerprint) {
             let step = meter.step(counter.state, action, now);

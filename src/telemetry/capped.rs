@@ -4,9 +4,14 @@
 //! for every [`BYTES_PER_COST`] bytes begun, and what goes beyond the cap shares one
 //! series. At a reload names leave that no rule has and that nobody counted since the
 //! reload before, so that changing rules do not fill the memory.
+//!
+//! The names are spread over many locked parts. So a reload of a hundred thousand rules, or
+//! a page of as many names, holds up whoever brings a name for microseconds only.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
@@ -24,24 +29,26 @@ pub(super) trait Counts: Default {
     fn total(&self) -> u64;
 }
 
+/// In how many parts the names are held.
+const PARTS: usize = 256;
+
 /// Counters by name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Capped<C> {
-    held: RwLock<Held<C>>,
+    parts: Box<[RwLock<Part<C>>]>,
+    /// Chooses the part of a name.
+    hasher: RandomState,
     cap: usize,
+    /// What the names of requests cost.
+    cost: AtomicUsize,
+    /// Reloads so far.
+    reloads: AtomicU64,
     /// What had no place.
     overflow: Arc<C>,
     overflowed: Counter,
 }
 
-#[derive(Debug, Default)]
-struct Held<C> {
-    slots: HashMap<Arc<str>, Slot<C>>,
-    /// What the names of requests cost.
-    cost: usize,
-    /// Reloads so far.
-    reloads: u64,
-}
+type Part<C> = HashMap<Arc<str>, Slot<C>>;
 
 #[derive(Debug, Default)]
 struct Slot<C> {
@@ -60,13 +67,21 @@ impl<C: Counts> Slot<C> {
         let before = std::mem::replace(&mut self.total, self.counters.total());
         self.of_rules.is_some() || self.total != before
     }
+
+    /// What it costs under this name: those of rules are free.
+    fn cost(&self, name: &str) -> usize {
+        if self.of_rules.is_some() { 0 } else { cost(name) }
+    }
 }
 
 impl<C: Counts> Capped<C> {
     pub(super) fn new(cap: usize) -> Self {
         Self {
-            held: RwLock::new(Held { slots: HashMap::new(), cost: 0, reloads: 0 }),
+            parts: (0..PARTS).map(|_| RwLock::default()).collect(),
+            hasher: RandomState::new(),
             cap,
+            cost: AtomicUsize::new(0),
+            reloads: AtomicU64::new(0),
             overflow: Arc::default(),
             overflowed: Counter::default(),
         }
@@ -74,53 +89,73 @@ impl<C: Counts> Capped<C> {
 
     /// The counters of a name that a request brings.
     pub(super) fn of_request(&self, name: &str) -> Arc<C> {
-        let cost = cost(name);
-        {
-            let held = self.held.read();
-            if let Some(slot) = held.slots.get(name) {
-                return Arc::clone(&slot.counters);
-            }
-            if held.cost + cost > self.cap || name.len() > MAX_NAME_BYTES {
-                self.overflowed.add(1);
-                return Arc::clone(&self.overflow);
-            }
-        }
-        let mut held = self.held.write();
-        // Others may have been here in the meantime.
-        if let Some(slot) = held.slots.get(name) {
+        let part = self.part(name);
+        if let Some(slot) = part.read().get(name) {
             return Arc::clone(&slot.counters);
         }
-        if held.cost + cost > self.cap {
-            self.overflowed.add(1);
-            return Arc::clone(&self.overflow);
+        // Who finds no place need not wait for those who write.
+        if name.len() > MAX_NAME_BYTES || !self.has_place(self.cost.load(Ordering::Relaxed), name) {
+            return self.overflow();
         }
-        held.cost += cost;
-        Arc::clone(&held.slots.entry(Arc::from(name)).or_default().counters)
+        let mut part = part.write();
+        // Others may have been here in the meantime.
+        if let Some(slot) = part.get(name) {
+            return Arc::clone(&slot.counters);
+        }
+        let more = |held| self.has_place(held, name).then(|| held + cost(name));
+        if self.cost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return self.overflow();
+        }
+        Arc::clone(&part.entry(Arc::from(name)).or_default().counters)
+    }
+
+    fn part(&self, name: &str) -> &RwLock<Part<C>> {
+        &self.parts[self.hasher.hash_one(name) as usize % PARTS]
+    }
+
+    fn has_place(&self, held: usize, name: &str) -> bool {
+        held + cost(name) <= self.cap
+    }
+
+    fn overflow(&self) -> Arc<C> {
+        self.overflowed.add(1);
+        Arc::clone(&self.overflow)
     }
 
     /// The counters of the names that rules have from now on, in their order. Names known
-    /// from before keep their counts.
+    /// from before keep their counts. One reload comes after the other.
     pub(super) fn reload<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<Arc<C>> {
-        let mut held = self.held.write();
-        held.reloads += 1;
-        let reload = held.reloads;
-        let handles = names
-            .map(|name| {
-                let slot = held.slots.entry(Arc::from(name)).or_default();
-                slot.of_rules = Some(reload);
-                Arc::clone(&slot.counters)
-            })
-            .collect();
-        held.slots.retain(|_, slot| slot.stays(reload));
-        let of_requests = held.slots.iter().filter(|(_, slot)| slot.of_rules.is_none());
-        held.cost = of_requests.map(|(name, _)| cost(name)).sum();
+        let reload = self.reloads.fetch_add(1, Ordering::Relaxed) + 1;
+        let handles = names.map(|name| self.of_rule(name, reload)).collect();
+        for part in &self.parts {
+            part.write().retain(|name, slot| {
+                let before = slot.cost(name);
+                let stays = slot.stays(reload);
+                let after = if stays { slot.cost(name) } else { 0 };
+                self.cost.fetch_add(after, Ordering::Relaxed);
+                self.cost.fetch_sub(before, Ordering::Relaxed);
+                stays
+            });
+        }
         handles
+    }
+
+    fn of_rule(&self, name: &str, reload: u64) -> Arc<C> {
+        let mut part = self.part(name).write();
+        if let Some(slot) = part.get_mut(name) {
+            self.cost.fetch_sub(slot.cost(name), Ordering::Relaxed);
+            slot.of_rules = Some(reload);
+            return Arc::clone(&slot.counters);
+        }
+        let slot = Slot { of_rules: Some(reload), ..Slot::default() };
+        Arc::clone(&part.entry(Arc::from(name)).or_insert(slot).counters)
     }
 
     /// Every name with its counters, then what had no place, under `overflow`.
     pub(super) fn each(&self, overflow: &str, mut visit: impl FnMut(&Arc<str>, &C)) {
-        let held = self.held.read();
-        held.slots.iter().for_each(|(name, slot)| visit(name, &slot.counters));
+        for part in &self.parts {
+            part.read().iter().for_each(|(name, slot)| visit(name, &slot.counters));
+        }
         if self.overflowed.get() > 0 {
             visit(&Arc::from(overflow), &self.overflow);
         }
@@ -128,7 +163,7 @@ impl<C: Counts> Capped<C> {
 
     /// Names held.
     pub(super) fn len(&self) -> usize {
-        self.held.read().slots.len()
+        self.parts.iter().map(|part| part.read().len()).sum()
     }
 
     /// How often something had no place.

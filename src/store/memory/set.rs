@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use super::shard::{Fingerprint, Shard};
-use super::{MemoryStore, SHARDS, begins};
+use super::{MemoryStore, begins};
 use crate::clock::Timestamp;
 use crate::limiter::{
     Action, Batch, Count, Meter, Operation, RefusedSets, State, Step, is_refused,
@@ -42,9 +42,7 @@ impl MemoryStore {
         batch: &Batch,
         set: &[Operation],
     ) -> Result<SetCounts, StoreError> {
-        let named = |operation| {
-            (operation, Fingerprint::of(batch.key(operation), &operation.meter, self.hash_keys))
-        };
+        let named = |operation| (operation, self.fingerprint(batch, operation));
         let set: SmallVec<[Named<'_>; 4]> = set.iter().map(named).collect();
         let mut locked = self.lock(&set);
         let now = locked.now(batch.now);
@@ -60,10 +58,10 @@ impl MemoryStore {
     }
 
     fn lock(&self, set: &[Named<'_>]) -> Locked<'_> {
-        let mut shards: SmallVec<[usize; 4]> = set.iter().map(|(_, name)| index(*name)).collect();
+        let mut shards: SmallVec<[usize; 4]> = set.iter().map(|(_, name)| name.shard).collect();
         shards.sort_unstable();
         shards.dedup();
-        Locked(shards.into_iter().map(|at| (at, self.shards[at].0.lock())).collect())
+        Locked(shards.into_iter().map(|at| (at, self.shard(at).lock())).collect())
     }
 
     /// Writes the drafts down if there is room for all of them.
@@ -95,10 +93,6 @@ impl MemoryStore {
     }
 }
 
-fn index(name: Fingerprint) -> usize {
-    name.shard as usize % SHARDS
-}
-
 impl Locked<'_> {
     /// The moment of all these shards when it is `now` elsewhere.
     fn now(&self, now: Timestamp) -> Timestamp {
@@ -107,7 +101,7 @@ impl Locked<'_> {
 
     /// The shard of a counter; every counter of the set has one.
     fn shard(&mut self, name: Fingerprint) -> &mut Shard {
-        let at = self.0.partition_point(|(at, _)| *at < index(name));
+        let at = self.0.partition_point(|(at, _)| *at < name.shard);
         &mut self.0[at].1
     }
 

@@ -1,6 +1,7 @@
 //! Rule files in temporary directories: which are found, and what a change delivers.
 
 mod directory;
+mod replaced;
 mod watch;
 mod xds;
 

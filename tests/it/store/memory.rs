@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{GiveBack, Spend};
+use tidegate::limiter::{Meter, Refused, Window};
+use tidegate::rules::Algorithm;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::{Store, StoreError};
 
@@ -25,7 +27,7 @@ fn keys() -> impl Iterator<Item = String> {
 
 /// A round of sweeps: every shard is visited.
 fn sweep_all(store: &MemoryStore, secs: u64) -> usize {
-    (0..4).map(|_| store.sweep(Timestamp::from_secs(secs))).sum()
+    (0..store.sweeps()).map(|_| store.sweep(Timestamp::from_secs(secs))).sum()
 }
 
 #[tokio::test]
@@ -157,6 +159,50 @@ async fn a_counter_leaves_when_it_says_nothing_any_more() {
         assert_eq!(sweep_all(&store, MOMENT / 1_000_000 + secs - 1), 0, "{meter:?}");
         assert_eq!(sweep_all(&store, MOMENT / 1_000_000 + secs), 1, "{meter:?}");
     }
+}
+
+#[tokio::test]
+async fn a_round_visits_every_shard_of_a_store_of_any_size() {
+    for max_counters in [0, 1, 100, 65_536, 65_537, 1_000_000, 10_000_000] {
+        let store = store(max_counters);
+        let keys: Vec<String> = keys().take(max_counters).collect();
+        for key in &keys {
+            values(&store, 60, &[(key, 60, Spend(1))]).await;
+        }
+        assert_eq!(sweep_all(&store, 119), 0, "{max_counters}");
+        assert_eq!(sweep_all(&store, 120), keys.len(), "{max_counters}");
+    }
+}
+
+#[tokio::test]
+async fn a_counter_of_years_is_not_forgotten_before_they_have_passed() {
+    const YEAR: u64 = 31_536_000;
+    /// The last second that 32 bits hold, and that stands for those they do not.
+    const LAST: u64 = u32::MAX as u64;
+    let now = MOMENT / 1_000_000;
+    let check = async |meter: Meter, expires: u64| {
+        let store = store(10);
+        count(&store, MOMENT, ("a", meter), Spend(1)).await;
+        assert_eq!(sweep_all(&store, expires - 1), 0, "{meter:?}");
+        // Late is as good: some counters are held for good.
+        let is_held = expires >= LAST;
+        assert_eq!(sweep_all(&store, expires), usize::from(!is_held), "{meter:?}");
+        assert_eq!(sweep_all(&store, u64::MAX / 1_000_000), 0, "{meter:?}");
+        assert_eq!(store.held(), usize::from(is_held), "{meter:?}");
+    };
+    let fixed = |secs| meter(Algorithm::FixedWindow, secs);
+    for secs in [YEAR, 70 * YEAR, LAST - 1, LAST, LAST + 1, 1000 * YEAR, u64::MAX / 4_000_000] {
+        let start = now - now % secs;
+        check(fixed(secs), start + secs).await;
+        check(meter(Algorithm::SlidingWindow, secs), start + 2 * secs).await;
+        // One of two tokens, and the second that is begun.
+        check(meter(Algorithm::TokenBucket { burst: 2 }, secs * 2), now + secs + 1).await;
+    }
+}
+
+/// Two in so many seconds.
+fn meter(algorithm: Algorithm, secs: u64) -> Meter {
+    Meter { algorithm, rate: 2, window: Window::from_secs(secs), refused: Refused::Spend }
 }
 
 #[tokio::test(flavor = "multi_thread")]
