@@ -71,7 +71,7 @@ declare -A pid address redis_pid log
 
 free_port() {
   local port
-  while port=$((20000 + RANDOM % 12000)) && (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+  while port=$((20000 + RANDOM % ${1:-12000})) && (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
   echo "$port"
 }
 
@@ -127,7 +127,7 @@ redis_service() {
 cluster() {
   local node port ports=()
   for node in 1 2 3; do
-    port=$(free_port)
+    port=$(free_port 2700) # the port of its bus is 10 000 above
     taskset -c $redis_core redis-server --port "$port" --bind 127.0.0.1 --cluster-enabled yes \
       --cluster-config-file "node-$node.conf" --unixsocket "$dir/node-$node.sock" --save '' \
       --appendonly no --dir "$dir" >/dev/null &
@@ -139,11 +139,12 @@ cluster() {
     redis-cli --cluster create "${ports[@]}" --cluster-yes &>/dev/null && break
     sleep 0.05
   done
+  seeds=$(IFS=, && echo "${ports[*]}")
   for _ in {1..200}; do
-    redis-cli -s "$dir/node-3.sock" cluster info | grep -q cluster_state:ok && break
+    redis-cli -s "$dir/node-3.sock" cluster info 2>&1 | grep -q cluster_state:ok && return
     sleep 0.05
   done
-  seeds=$(IFS=, && echo "${ports[*]}")
+  fail 'the cluster does not come up'
 }
 cluster_service() {
   service "$1" rules "$2" BACKEND_TYPE=redis REDIS_TYPE=CLUSTER REDIS_URL="$seeds"

@@ -144,9 +144,8 @@ impl Cluster {
 
     /// The way to a slot after a node has refused a call of that lane.
     async fn turn(&self, lane: Lane, direction: Direction) -> Result<Way, StoreError> {
-        let to = |address, manner| {
-            Ok(Way { owner: self.join(address)?, lane: Lane { manner, ..lane } })
-        };
+        let to =
+            |address, manner| Ok(Way { owner: self.join(address)?, lane: Lane { manner, ..lane } });
         let way = match &direction {
             Direction::Moved(address) if lane.manner == Manner::Shared => {
                 to(address, Manner::Shared)?

@@ -63,11 +63,7 @@ impl Owner {
 
 impl Nodes {
     /// None yet. Whenever a connection to one comes or goes, `changed` is told.
-    pub(super) fn new(
-        dialer: Arc<Dialer>,
-        config: Arc<RedisConfig>,
-        changed: Arc<Notify>,
-    ) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, config: Arc<RedisConfig>, changed: Arc<Notify>) -> Self {
         Self { dialer, config, changed, held: Mutex::default() }
     }
 
