@@ -12,8 +12,8 @@
 //! one call.) Each call has its own reply: one that is sent elsewhere delays no other.
 //!
 //! One round of calls is under way at a time. Two would be exact as well, as Redis runs them
-//! in the order sent and each splits its own replies; but they cost as much or more and share
-//! less, and no more requests got through when it was measured.
+//! in the order sent and each splits its own replies; but when it was measured they cost no
+//! less and got no more requests through, and order of arrival would be harder to see.
 //!
 //! How batches become one call stands in `call`; what becomes of the connection in `link`.
 
