@@ -25,11 +25,16 @@ struct Tally {
     afters: Vec<u64>,
 }
 
+/// A meter that counts whatever there is.
+fn always() -> Meter {
+    Meter { refused: Refused::Spend, ..meter(Algorithm::FixedWindow, LIMIT, 3600) }
+}
+
 /// Counters of every kind, some of each.
 fn counters() -> Vec<(String, Meter)> {
     let spare = |algorithm| meter(algorithm, LIMIT, 3600);
     let kinds = [
-        Meter { refused: Refused::Spend, ..spare(Algorithm::FixedWindow) },
+        always(),
         spare(Algorithm::FixedWindow),
         spare(Algorithm::SlidingWindow),
         spare(Algorithm::TokenBucket { burst: LIMIT }),
@@ -49,6 +54,8 @@ pub(in super::super) async fn storm(
     let counters = counters();
     let mut tallies: Vec<Tally> = counters.iter().map(|_| Tally::default()).collect();
     let mut callers: Vec<(usize, JoinHandle<Counts>)> = Vec::new();
+    // Each caller also has a counter of its own, which shows whether it was counted twice.
+    let mut all = 0_u64..;
     for _ in 0..60 {
         let forwarder = &forwarders[rng.usize(..forwarders.len())];
         match rng.u8(..12) {
@@ -56,6 +63,7 @@ pub(in super::super) async fn storm(
                 for _ in 0..rng.usize(1..20) {
                     let at = rng.usize(..counters.len());
                     tallies[at].asked += 1;
+                    let own = format!("own{}_", all.next().unwrap_or(0));
                     let (store, (key, meter)) = (Arc::clone(&store), counters[at].clone());
                     callers.push((
                         at,
@@ -63,6 +71,8 @@ pub(in super::super) async fn storm(
                             let mut batch = Batch::new(Timestamp::from_micros(NOW));
                             let new = NewOperation::alone(meter, Spend(1), 0);
                             batch.push(new, |out| out.extend_from_slice(key.as_bytes()));
+                            let new = NewOperation::alone(always(), Spend(1), 1);
+                            batch.push(new, |out| out.extend_from_slice(own.as_bytes()));
                             store.apply(&batch).await
                         }),
                     ));
@@ -78,6 +88,10 @@ pub(in super::super) async fn storm(
     }
     calm((&store, forwarders), &mut callers, &mut tallies).await;
     becomes(witness, true).await;
+    for own in 0..all.start {
+        let held = count(witness, NOW, (&format!("own{own}_"), always()), Spend(0)).await.after;
+        assert!(held <= 1, "seed {seed}: caller {own} was counted {held} times");
+    }
     let passed = tallies.iter().map(|tally| tally.admitted).sum();
     for ((key, meter), tally) in counters.iter().zip(tallies) {
         let held = count(witness, NOW, (key, *meter), Spend(0)).await.after;
