@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # What a request costs, as a multiple of what a stock tonic server costs that does nothing.
 #
-#   benches/compare.sh [--quick] [--rounds N] [--seconds S] [--build NAME=PATH]...
-#                      [--peer NAME=PATH]...
+#   benches/compare.sh [--quick] [--rounds N] [--seconds S] [--cluster]
+#                      [--build NAME=PATH]... [--peer NAME=PATH]...
 #
 # benches/README.md says how it measures and how to read the table. It needs cargo,
 # redis-server, redis-cli, taskset and jq, and two cores that nobody else uses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-rounds=5 seconds=3 peers=() builds=() rate=2000
+rounds=5 seconds=3 cluster= peers=() builds=() rate=2000
 fail() {
   printf 'benches/compare.sh: %s\n' "$*" >&2
   exit 1
@@ -19,6 +19,7 @@ while (($#)); do
     --quick) rounds=2 seconds=1 ;;
     --rounds) rounds=${2:?a number} && shift ;;
     --seconds) seconds=${2:?a number} && shift ;;
+    --cluster) cluster=1 ;;
     --peer | --build)
       [[ ${2-} == *=* && -x ${2#*=} ]] || fail "$1 takes NAME=PATH of a program, not '${2-}'"
       if [[ $1 == --peer ]]; then peers+=("$2"); else builds+=("$2"); fi
@@ -70,7 +71,7 @@ declare -A pid address redis_pid log
 
 free_port() {
   local port
-  while port=$((20000 + RANDOM % 12000)) && (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+  while port=$((20000 + RANDOM % ${1:-12000})) && (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
   echo "$port"
 }
 
@@ -122,6 +123,36 @@ redis_service() {
     REDIS_URL="$dir/$name.sock"
 }
 
+# cluster: three nodes for all servers; one at a time is under load.
+cluster() {
+  local node port ports=()
+  for node in 1 2 3; do
+    port=$(free_port 2700) # the port of its bus is 10 000 above
+    taskset -c $redis_core redis-server --port "$port" --bind 127.0.0.1 --cluster-enabled yes \
+      --cluster-config-file "node-$node.conf" --unixsocket "$dir/node-$node.sock" --save '' \
+      --appendonly no --dir "$dir" >/dev/null &
+    redis_pid[cluster]+=" $!"
+    pids+=($!)
+    ports+=("127.0.0.1:$port")
+  done
+  for _ in {1..200}; do
+    redis-cli --cluster create "${ports[@]}" --cluster-yes &>/dev/null && break
+    sleep 0.05
+  done
+  seeds=$(IFS=, && echo "${ports[*]}")
+  for _ in {1..200}; do
+    redis-cli -s "$dir/node-3.sock" cluster info 2>&1 | grep -q cluster_state:ok && return
+    sleep 0.05
+  done
+  fail 'the cluster does not come up'
+}
+cluster_service() {
+  service "$1" rules "$2" BACKEND_TYPE=redis REDIS_TYPE=CLUSTER REDIS_URL="$seeds"
+  redis_pid[$1]=${redis_pid[cluster]}
+  modes+=("$3cluster, one key|$1|floor|$one" "$3cluster, 100 000 keys|$1|floor|$many"
+    "$3cluster, ten desc.|$1|floor-ten|$ten")
+}
+
 start floor "$target/floor" '127.0.0.1:{}' 1
 start floor-current "$target/floor" '127.0.0.1:{}' 1 current
 start floor-ten "$target/floor" '127.0.0.1:{}' 10
@@ -152,8 +183,10 @@ if grep -q 'leased is not built' "${log[leased]}"; then
 else
   modes+=("redis, leased, one key|leased|floor|$one" "redis, leased, 100 000 keys|leased|floor|$many")
 fi
+[[ -z $cluster ]] || { cluster && cluster_service cluster "$target/tidegate" ''; }
 for build in "${builds[@]}"; do
   name=${build%%=*}
+  [[ -z $cluster ]] || cluster_service "$name-cluster" "${build#*=}" "$name: "
   service "$name-memory" rules "${build#*=}" BACKEND_TYPE=memory
   redis_service "$name-redis" rules "${build#*=}"
   modes+=("$name: memory, one key|$name-memory|floor|$one"
@@ -174,14 +207,20 @@ load() { # SERVER ARGUMENTS...
     --warm-up 0s --json "$@"
 }
 
-# User and system time of a process in ticks.
-cpu() { awk '{sub(/.*\) /, ""); print $12, $13}' "/proc/$1/stat"; }
+# User and system time of processes in ticks.
+cpu() {
+  local file=("${@/#//proc/}")
+  awk '{sub(/.*\) /, ""); user += $12; sys += $13} END {print user, sys}' "${file[@]/%//stat}"
+}
 
 # Commands that Redis has run, and those of them that a client sent: Redis counts what runs
 # inside a script too, so where there are scripts, they are what was sent.
 commands() {
-  redis-cli -s "$dir/$1.sock" info commandstats | tr -d '\r' | awk -F'[:=,]' '
-    /^cmdstat_(info|ping|hello|client|command|config|select)/ {next}
+  local socket
+  for socket in $(compgen -G "$dir/$1.sock" || compgen -G "$dir/node-*.sock"); do
+    redis-cli -s "$socket" info commandstats
+  done | tr -d '\r' | awk -F'[:=,]' '
+    /^cmdstat_(info|ping|hello|client|command|config|select|cluster)/ {next}
     /^cmdstat_/ {all += $3}
     /^cmdstat_(eval|fcall)/ {scripts += $3}
     END {print all + 0, (scripts ? scripts : all) + 0}'
@@ -194,13 +233,15 @@ measure() {
   local redis=${redis_pid[$server]-}
   shift 3
   if [[ $redis ]]; then
-    redis_before=$(cpu "$redis") commands_before=$(commands "$server")
+    # shellcheck disable=SC2086
+    redis_before=$(cpu $redis) commands_before=$(commands "$server")
   fi
   before=$(cpu "${pid[$server]}")
   result=$(load "$server" --duration "${seconds}s" "$@")
   after=$(cpu "${pid[$server]}")
   if [[ $redis ]]; then
-    redis_after=$(cpu "$redis") commands_after=$(commands "$server")
+    # shellcheck disable=SC2086
+    redis_after=$(cpu $redis) commands_after=$(commands "$server")
   fi
   result=$(jq -r '[.calls, .failed, .rate, .latency_us.p50, .latency_us.p99, .cpu_busy] | @tsv' \
     <<<"$result")

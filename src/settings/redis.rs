@@ -26,6 +26,7 @@ use tls::Tls;
 use values::Kind;
 
 const MS: Duration = Duration::from_millis(1);
+const MILLION: usize = 1_000_000;
 
 /// What the variables say, before it is known whether Redis is used.
 pub(super) struct Given {
@@ -35,6 +36,8 @@ pub(super) struct Given {
     tls: Tls,
     jitter: Jitter,
     needed: StoreNeeded,
+    max_waiting: usize,
+    max_operations_per_call: usize,
 }
 
 /// What the variables of one Redis say.
@@ -65,6 +68,20 @@ pub(super) fn read(r: &mut Reader<'_>) -> Given {
         "Be ready only while there is a connection to Redis. Otherwise a loss after the first \
          answer leaves readiness as it is.",
     );
+    let max_waiting = r.within(
+        "TIDEGATE_REDIS_MAX_WAITING",
+        16 * 1024,
+        1..=MILLION,
+        "How many requests of a worker may wait for a call to one Redis server. One more is \
+         answered with an error at once.",
+    );
+    let max_operations_per_call = r.within(
+        "TIDEGATE_REDIS_MAX_OPERATIONS_PER_CALL",
+        1000,
+        1..=MILLION,
+        "How many counters those who wait may ask for together. Redis does nothing else \
+         meanwhile: about a millisecond for 1000. What is beyond goes next.",
+    );
     r.group("A second Redis, for limits per second");
     let is_split = r.read(
         "REDIS_PERSECOND",
@@ -77,7 +94,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> Given {
         r.warn("REDIS_PERSECOND_URL is set but not used, as REDIS_PERSECOND is not true");
     }
     replaced::note_all(r);
-    Given { main, per_second: is_split.then_some(per_second), tls, jitter, needed }
+    let per_second = is_split.then_some(per_second);
+    Given { main, per_second, tls, jitter, needed, max_waiting, max_operations_per_call }
 }
 
 impl Given {
@@ -107,6 +125,8 @@ impl Given {
         let complete = |mut config: RedisConfig| {
             config.timeout = timeout;
             config.expiration_jitter_max_secs = self.jitter.0;
+            config.max_waiting = self.max_waiting;
+            config.max_operations_per_call = self.max_operations_per_call;
             // An address alone may ask for TLS.
             config.dialing.tls = config.dialing.tls.map(|_| tls.clone());
             config

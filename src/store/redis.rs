@@ -2,8 +2,8 @@
 //!
 //! The Redis key of a fixed window is its counter key followed by the start of the window
 //! in decimal; the other algorithms keep one key for all windows. One script call applies
-//! whole batches, of all who came while the call before was under way, or in a cluster what
-//! of one batch belongs to one slot; each set stands alone, so an error of one does not hide
+//! whole batches, of all who came while the call before was under way, in a cluster what of
+//! them belongs to one slot; each set stands alone, so an error of one does not hide
 //! the others. A counter gets its end with the write that
 //! begins it: no lost reply leaves one that stays for ever.
 
@@ -27,6 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ::redis::ServerError;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,7 +38,7 @@ pub use per_second::PerSecondStore;
 
 use cluster::Cluster;
 use dial::Dialer;
-use group::Group;
+use group::{Group, Lane, all};
 use link::Target;
 use node::Node;
 
@@ -64,7 +65,7 @@ pub struct RedisStore {
 }
 
 enum Servers {
-    One { group: Arc<Group>, _server: AbortOnDropHandle<()> },
+    One(Group),
     Cluster { cluster: Arc<Cluster>, _keeper: AbortOnDropHandle<()> },
 }
 
@@ -119,7 +120,7 @@ impl RedisStore {
     /// whenever that changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
         match &self.servers {
-            Servers::One { group, .. } => group.node().link().up(),
+            Servers::One(group) => group.node().link().up(),
             Servers::Cluster { cluster, .. } => cluster.up(),
         }
     }
@@ -127,7 +128,7 @@ impl RedisStore {
     /// Facts for metrics, as of now.
     pub fn stats(&self) -> RedisStats {
         let stats = match &self.servers {
-            Servers::One { group, .. } => RedisStats {
+            Servers::One(group) => RedisStats {
                 opened: group.node().link().opened(),
                 active: u64::from(group.node().is_up()),
                 errors: 0,
@@ -142,9 +143,7 @@ impl Servers {
     fn one(target: Target, dialer: Arc<Dialer>, config: &Arc<RedisConfig>) -> Self {
         let listener = dialer.refusals.as_ref().map(Refusals::listener);
         let node = Node::connect(target, dialer, Arc::new(Notify::new()), listener);
-        let group = Arc::new(Group::new(node, script::script(), Arc::clone(config)));
-        let server = tokio::spawn(Arc::clone(&group).serve());
-        Self::One { group, _server: AbortOnDropHandle::new(server) }
+        Self::One(Group::new(node, Arc::clone(config)))
     }
 }
 
@@ -160,7 +159,10 @@ impl Store for RedisStore {
             return Counts::new();
         }
         let counts = match &self.servers {
-            Servers::One { group, .. } => group.apply(batch).await,
+            Servers::One(group) => {
+                let answer = group.apply(Lane::WHOLE, batch).await;
+                answer.unwrap_or_else(|refusal| all(batch, &refused(&refusal)))
+            }
             Servers::Cluster { cluster, .. } => split::apply(cluster, batch).await,
         };
         let errors = counts.iter().filter(|count| count.is_err()).count() as u64;
@@ -173,7 +175,7 @@ impl Store for RedisStore {
     /// In a cluster every primary is asked, all at once.
     async fn probe(&self) -> Result<(), StoreError> {
         match &self.servers {
-            Servers::One { group, .. } => group.node().ping(self.config.timeout).await,
+            Servers::One(group) => group.node().ping(self.config.timeout).await,
             Servers::Cluster { cluster, .. } => cluster.probe().await,
         }
     }
@@ -181,4 +183,8 @@ impl Store for RedisStore {
     fn name(&self) -> &'static str {
         "redis"
     }
+}
+
+fn refused(refusal: &ServerError) -> StoreError {
+    StoreError::Refused(refusal.to_string())
 }

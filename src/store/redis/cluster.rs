@@ -1,14 +1,15 @@
 //! Redis Cluster: counters spread over nodes by hash slot.
 //!
-//! A batch goes to each slot as one call, all at once; calls to one node follow each other
-//! on its connection without waiting. Who owns which slot is a map that one background
+//! What of a batch belongs to a slot goes to the node of that slot, all at once, and joins
+//! there what others want of it meanwhile (`group`). Who owns which slot is a map that one background
 //! task keeps (`learn`); callers only read it.
 //!
-//! A call that a node refuses because the slot is elsewhere was not executed, and follows
-//! the slot, a few times and within its deadline. What timed out or broke may have been
+//! A call that a node refuses because the slot is elsewhere was not executed. Each of those
+//! who shared it follows the slot by itself, a few times and within its deadline, and joins
+//! others where it arrives. What timed out or broke may have been
 //! executed and is answered with an error, never repeated. While slots move, a call on
-//! several counters of which only some have moved is tried again for a moment and then
-//! refused. After the death of a primary its slots are refused until the cluster has
+//! several counters of which only some have moved is taken apart; what wants several such
+//! counters at once is tried again for a moment and then refused. After the death of a primary its slots are refused until the cluster has
 //! promoted a replica; hits that the primary had not replicated by then are forgotten, as
 //! by any Redis with replicas.
 
@@ -22,7 +23,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use redis::{Cmd, Script, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -31,11 +31,10 @@ use nodes::{Map, Nodes, Owner};
 use super::address::Address;
 use super::config::RedisConfig;
 use super::dial::Dialer;
-use super::group::{Call, all};
-use super::reply::Reply;
+use super::group::{Answer, Lane, Manner, all};
 use super::slots::slot;
 use super::topology::Direction;
-use super::{RedisStats, script};
+use super::{RedisStats, refused, script};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Listener;
 use crate::store::split::Shards;
@@ -55,7 +54,6 @@ const ARRIVAL: Duration = Duration::from_millis(250);
 pub(super) struct Cluster {
     config: Arc<RedisConfig>,
     seeds: Vec<Address>,
-    script: Script,
     map: ArcSwap<Map>,
     nodes: Nodes,
     /// The map is out of date.
@@ -67,11 +65,10 @@ pub(super) struct Cluster {
     listener: Option<Mutex<Listener>>,
 }
 
-/// Where a call goes next.
+/// Where a batch goes next, and how.
 struct Way {
     owner: Owner,
-    /// The slot is only on its way there.
-    asking: bool,
+    lane: Lane,
 }
 
 impl Cluster {
@@ -81,11 +78,10 @@ impl Cluster {
         let listener = dialer.refusals.as_ref().map(|refusals| Mutex::new(refusals.listener()));
         Self {
             listener,
+            nodes: Nodes::new(dialer, Arc::clone(&config), Arc::clone(&changed)),
             config,
             seeds,
-            script: script::script(),
             map: ArcSwap::from_pointee(Map::default()),
-            nodes: Nodes::new(dialer, Arc::clone(&changed)),
             stale: Notify::new(),
             changed,
             up: watch::Sender::new(false),
@@ -106,7 +102,7 @@ impl Cluster {
     /// Asks all owners of slots for a sign of life.
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
         let map = self.map.load_full();
-        let pings = map.owners().map(|owner| owner.node.ping(self.config.timeout));
+        let pings = map.owners().map(|owner| owner.node().ping(self.config.timeout));
         let answers = join_all(pings).await;
         if answers.iter().any(Result::is_err) {
             self.stale.notify_one();
@@ -115,61 +111,70 @@ impl Cluster {
         if map.is_complete() { Ok(()) } else { Err(unowned()) }
     }
 
-    /// Sends the call of a slot to whoever has it.
-    async fn follow(&self, slot: u16, call: &Cmd) -> Result<Value, StoreError> {
+    /// Sends what belongs to a slot to whoever has it.
+    async fn follow(&self, slot: u16, batch: &Batch) -> Result<Counts, StoreError> {
         let deadline = Instant::now() + self.config.timeout;
         let late = |_| StoreError::Timeout(self.config.timeout);
         let mut waits = iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES);
-        let mut way = self.way(slot)?;
-        let mut reply = self.send(&way, call).await?;
-        while let Some(direction) = Direction::read(&reply, &way.owner.address) {
+        let mut way = self.way(slot, Manner::Shared)?;
+        let mut answer = self.send(&way, batch).await;
+        while let Err(refusal) = &answer {
+            let Some(direction) = Direction::read(refusal, &way.owner.address) else {
+                return Err(refused(refusal));
+            };
             if !matches!(direction, Direction::Ask(_)) {
                 self.stale.notify_one();
             }
-            let wait = match &direction {
-                Direction::Later(_) => waits.find(|wait| !wait.is_zero()),
-                Direction::Moved(_) | Direction::Ask(_) => waits.next(),
+            let wait = match (&direction, way.lane.manner) {
+                // It may be due to the counters of those who shared the call.
+                (Direction::Later(_), Manner::Shared) => Some(Duration::ZERO),
+                (Direction::Later(_), _) => waits.find(|wait| !wait.is_zero()),
+                (Direction::Moved(_) | Direction::Ask(_), _) => waits.next(),
             };
             let wait = wait.ok_or_else(|| StoreError::Unavailable(direction.to_string()))?;
             let again = async {
                 tokio::time::sleep(wait).await;
-                way = self.turn(slot, direction).await?;
-                self.send(&way, call).await
+                way = self.turn(way.lane, direction).await?;
+                Ok(self.send(&way, batch).await)
             };
-            reply = tokio::time::timeout_at(deadline, again).await.map_err(late)??;
+            answer = tokio::time::timeout_at(deadline, again).await.map_err(late)??;
         }
-        Ok(reply)
+        answer.map_err(|refusal| refused(&refusal))
     }
 
-    /// The way to a slot after a node has refused its call.
-    async fn turn(&self, slot: u16, direction: Direction) -> Result<Way, StoreError> {
-        let way = match direction {
-            Direction::Moved(address) => Way { owner: self.join(&address)?, asking: false },
-            Direction::Ask(address) => Way { owner: self.join(&address)?, asking: true },
-            Direction::Later(_) => self.way(slot)?,
+    /// The way to a slot after a node has refused a call of that lane.
+    async fn turn(&self, lane: Lane, direction: Direction) -> Result<Way, StoreError> {
+        let to =
+            |address, manner| Ok(Way { owner: self.join(address)?, lane: Lane { manner, ..lane } });
+        let way = match &direction {
+            Direction::Moved(address) if lane.manner == Manner::Shared => {
+                to(address, Manner::Shared)?
+            }
+            Direction::Moved(address) => to(address, Manner::Alone)?,
+            Direction::Ask(address) => to(address, Manner::Asking)?,
+            Direction::Later(_) => self.way(lane.slot, Manner::Alone)?,
         };
         // The node may be new to us; without a connection the call fails at once.
-        let mut up = way.owner.node.link().up();
+        let mut up = way.owner.node().link().up();
         let _ = tokio::time::timeout(ARRIVAL, up.wait_for(|up| *up)).await;
         Ok(way)
     }
 
-    async fn send(&self, way: &Way, call: &Cmd) -> Result<Value, StoreError> {
-        let Way { owner: Owner { node, .. }, asking } = way;
-        let reply = match asking {
-            true => node.eval_asking(self.config.timeout, call).await,
-            false => node.eval(self.config.timeout, call).await,
+    async fn send(&self, way: &Way, batch: &Batch) -> Answer {
+        let answer = way.owner.group.apply(way.lane, batch).await;
+        let is_lost = |count: &Result<_, StoreError>| {
+            matches!(count, Err(StoreError::Unavailable(_) | StoreError::Timeout(_)))
         };
-        if reply.is_err() {
+        if answer.as_ref().is_ok_and(|counts| counts.first().is_some_and(is_lost)) {
             self.stale.notify_one();
         }
-        reply
+        answer
     }
 
     /// The way to a slot by the map.
-    fn way(&self, slot: u16) -> Result<Way, StoreError> {
+    fn way(&self, slot: u16, manner: Manner) -> Result<Way, StoreError> {
         match self.map.load().owner(slot) {
-            Some(owner) => Ok(Way { owner: owner.clone(), asking: false }),
+            Some(owner) => Ok(Way { owner: owner.clone(), lane: Lane { slot, manner } }),
             None => {
                 self.stale.notify_one();
                 Err(unowned())
@@ -192,12 +197,7 @@ impl Shards for Cluster {
     }
 
     async fn call(&self, shard: u16, batch: &Batch) -> Counts {
-        let call = Call::new(&self.script, iter::once(batch), &self.config);
-        let reply = self.follow(shard, &call.command).await;
-        match reply.and_then(|value| Reply::read(&call, value)) {
-            Ok(reply) => reply.counts(batch, &call.places),
-            Err(error) => all(batch, &error),
-        }
+        self.follow(shard, batch).await.unwrap_or_else(|error| all(batch, &error))
     }
 
     fn timeout(&self) -> Duration {

@@ -23,6 +23,13 @@ pub struct RedisConfig {
     pub key_slack_secs: u64,
     /// Which clock sliding windows and buckets go by. The server's.
     pub clock: ScriptClock,
+    /// How many batches may wait for one server; one more is answered with an error at
+    /// once. 16 384.
+    pub max_waiting: usize,
+    /// How many operations of several batches are sent together. Redis does nothing else
+    /// meanwhile, which is about a millisecond for 1000, which it is. (One batch may have
+    /// more.)
+    pub max_operations_per_call: usize,
 }
 
 /// Which servers make up a Redis.
@@ -146,6 +153,8 @@ impl RedisConfig {
             expiration_jitter_max_secs: 0,
             key_slack_secs: 0,
             clock: ScriptClock::default(),
+            max_waiting: 16 * 1024,
+            max_operations_per_call: 1000,
         }
     }
 }

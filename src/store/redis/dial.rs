@@ -30,8 +30,9 @@ const STEP: Duration = Duration::from_secs(1);
 const HEAD_START: Duration = Duration::from_millis(100);
 /// How many addresses of a name are tried.
 const ADDRESSES: usize = 16;
-/// Commands that may wait for the socket; further callers wait under their deadlines.
-const QUEUE: usize = 1024;
+/// Rounds of calls and questions that may wait for the socket. A group sends few at a time
+/// and bounds who waits for it, so this is never reached.
+const QUEUE: usize = 64;
 
 /// What other processes give back is published here by the script (`script/sums.lua`).
 const GIVEN_BACK: &str = "tidegate:given-back";

@@ -1,5 +1,6 @@
 //! A server and the link to it: what one can be asked.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
@@ -19,6 +20,14 @@ pub(super) struct Node {
     link: Arc<Link>,
     script: Script,
     _keeper: AbortOnDropHandle<()>,
+}
+
+/// Calls of the script that travel together.
+#[derive(Default)]
+pub(super) struct Round {
+    commands: Pipeline,
+    /// Where each call stands among the commands; the last of its own is the one that counts.
+    calls: Vec<Range<usize>>,
 }
 
 impl Node {
@@ -59,38 +68,28 @@ impl Node {
         *self.link.up().borrow()
     }
 
-    /// Calls the script, which a restart or `SCRIPT FLUSH` may have removed. Redis refuses
-    /// before it counts then, so calling again is safe.
-    pub(super) async fn eval(&self, timeout: Duration, call: &Cmd) -> Result<Value, StoreError> {
-        let ask = async |mut connection: MultiplexedConnection| {
-            let reply = connection.send_packed_command(call).await?;
-            if !is_without_script(&reply) {
-                return Ok(reply);
-            }
-            self.script.load_async(&mut connection).await?;
-            connection.send_packed_command(call).await
-        };
-        self.link.call(timeout, ask).await
-    }
-
-    /// Like [`Node::eval`], for counters that are on their way to this server.
-    pub(super) async fn eval_asking(
+    /// Makes calls of the script, all in one write, and gives their replies. A restart or
+    /// `SCRIPT FLUSH` may have removed the script. Redis refuses before it counts then, so
+    /// calling again is safe.
+    pub(super) async fn eval(
         &self,
         timeout: Duration,
-        call: &Cmd,
-    ) -> Result<Value, StoreError> {
-        // It holds for the next command of the connection: both travel as one.
-        let mut both = Pipeline::with_capacity(2);
-        both.cmd("ASKING").add_command(call.clone());
+        round: Round,
+    ) -> Result<Vec<Value>, StoreError> {
         let ask = async |mut connection: MultiplexedConnection| {
-            let reply = last(connection.send_packed_commands(&both, 0, 2).await);
-            if !reply.as_ref().is_ok_and(is_without_script) {
-                return reply;
+            let mut replies = round.send(&mut connection).await?;
+            let refused: Vec<usize> =
+                (0..replies.len()).filter(|&call| is_without_script(&replies[call])).collect();
+            if !refused.is_empty() {
+                self.script.load_async(&mut connection).await?;
+                let again = round.only(&refused).send(&mut connection).await?;
+                for (call, reply) in refused.into_iter().zip(again) {
+                    replies[call] = reply;
+                }
             }
-            self.script.load_async(&mut connection).await?;
-            last(connection.send_packed_commands(&both, 0, 2).await)
+            Ok(Value::Array(replies))
         };
-        self.link.call(timeout, ask).await
+        self.link.call(timeout, ask).await.map(elements)
     }
 
     /// Sends commands that do not count and gives their replies.
@@ -103,10 +102,7 @@ impl Node {
         let ask = async |mut connection: MultiplexedConnection| {
             connection.send_packed_commands(commands, 0, count).await.map(Value::Array)
         };
-        match self.link.call(timeout, ask).await? {
-            Value::Array(replies) => Ok(replies),
-            other => Ok(vec![other]),
-        }
+        self.link.call(timeout, ask).await.map(elements)
     }
 
     /// Asks for a sign of life.
@@ -122,8 +118,55 @@ impl Node {
     }
 }
 
-fn last(replies: RedisResult<Vec<Value>>) -> RedisResult<Value> {
-    replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil))
+impl Round {
+    /// Adds a call.
+    pub(super) fn add(&mut self, call: Cmd) {
+        let at = self.commands.len();
+        self.commands.add_command(call);
+        self.calls.push(at..at + 1);
+    }
+
+    /// Adds a call for counters that are on their way to this server.
+    pub(super) fn add_asking(&mut self, call: Cmd) {
+        let at = self.commands.len();
+        // It holds for the next command of the connection.
+        self.commands.cmd("ASKING").add_command(call);
+        self.calls.push(at..at + 2);
+    }
+
+    async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
+        let count = self.commands.len();
+        let mut replies = connection.send_packed_commands(&self.commands, 0, count).await?;
+        if self.calls.len() < count {
+            let mut ends = self.calls.iter().map(|call| call.end).peekable();
+            let mut at = 0;
+            replies.retain(|_| {
+                at += 1;
+                ends.next_if_eq(&at).is_some()
+            });
+        }
+        Ok(replies)
+    }
+
+    /// A round of some of the calls.
+    fn only(&self, calls: &[usize]) -> Self {
+        let mut some = Self::default();
+        for call in calls.iter().map(|&call| self.calls[call].clone()) {
+            let at = some.commands.len();
+            for command in self.commands.cmd_iter().take(call.end).skip(call.start) {
+                some.commands.add_command(command.clone());
+            }
+            some.calls.push(at..some.commands.len());
+        }
+        some
+    }
+}
+
+fn elements(reply: Value) -> Vec<Value> {
+    match reply {
+        Value::Array(elements) => elements,
+        other => vec![other],
+    }
 }
 
 fn is_without_script(reply: &Value) -> bool {

@@ -24,7 +24,6 @@ impl<'c> Reply<'c> {
     pub(super) fn read(call: &'c Call, reply: Value) -> Result<Self, StoreError> {
         let elements = match reply {
             Value::Array(elements) => elements,
-            Value::ServerError(error) => return Err(StoreError::Refused(error.to_string())),
             _ => return Err(garbled()),
         };
         if elements.len() != call.keys() + 1 {

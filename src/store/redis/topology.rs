@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use redis::{Pipeline, ServerErrorKind, Value};
+use redis::{Pipeline, ServerError, ServerErrorKind, Value};
 
 use super::address::Address;
 use super::slots::SLOTS;
@@ -70,9 +70,8 @@ impl View {
 }
 
 impl Direction {
-    /// What the reply of the node at `asked` says, if it did not execute the command.
-    pub(super) fn read(reply: &Value, asked: &Address) -> Option<Self> {
-        let Value::ServerError(error) = reply else { return None };
+    /// What the error of the node at `asked` says, if it is the wrong one to ask.
+    pub(super) fn read(error: &ServerError, asked: &Address) -> Option<Self> {
         let named = || {
             let (_, address) = error.details()?.split_once(' ')?;
             let (host, port) = address.trim().rsplit_once(':')?;

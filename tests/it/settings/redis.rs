@@ -123,6 +123,24 @@ fn tls() {
 }
 
 #[test]
+fn what_waits_and_goes_together_is_bounded_for_both() {
+    let bounds = |config: RedisConfig| (config.max_waiting, config.max_operations_per_call);
+    assert_eq!(bounds(main(&[URL])), (16_384, 1000));
+    let (main, second) = both(&[
+        URL,
+        "REDIS_PERSECOND=true",
+        "REDIS_PERSECOND_URL=redis:2",
+        "TIDEGATE_REDIS_MAX_WAITING=20",
+        "TIDEGATE_REDIS_MAX_OPERATIONS_PER_CALL=30",
+    ]);
+    assert_eq!((bounds(main), second.map(bounds)), ((20, 30), Some((20, 30))));
+    for name in ["TIDEGATE_REDIS_MAX_WAITING", "TIDEGATE_REDIS_MAX_OPERATIONS_PER_CALL"] {
+        let found = errors(&[URL, &format!("{name}=0")]);
+        assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");
+    }
+}
+
+#[test]
 fn a_second_redis_has_variables_of_its_own() {
     assert_eq!(both(&[URL, "REDIS_PERSECOND=false"]).1, None);
     let (main, second) = both(&[

@@ -1,4 +1,5 @@
-//! A forwarder of TCP connections that a test points elsewhere, or that holds replies back.
+//! A forwarder of TCP connections that a test points elsewhere, or that cuts them or holds
+//! replies back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -20,6 +21,7 @@ struct State {
     to: AtomicU16,
     calls: AtomicU64,
     open: watch::Sender<bool>,
+    cuts: watch::Sender<u64>,
 }
 
 impl Forwarder {
@@ -31,6 +33,7 @@ impl Forwarder {
             to: AtomicU16::new(port),
             calls: AtomicU64::new(0),
             open: watch::Sender::new(true),
+            cuts: watch::Sender::new(0),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&state)));
         Self { port: at, state, _task: AbortOnDropHandle::new(task) }
@@ -51,6 +54,11 @@ impl Forwarder {
         self.state.open.send_replace(open);
     }
 
+    /// Closes all connections, with whatever is under way.
+    pub(crate) fn cut(&self) {
+        self.state.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
     /// How many calls of scripts were sent through.
     pub(crate) fn calls(&self) -> u64 {
         self.state.calls.load(Ordering::SeqCst)
@@ -62,6 +70,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let state = Arc::clone(&state);
+        let mut cuts = state.cuts.subscribe();
         connections.spawn(async move {
             let port = state.to.load(Ordering::SeqCst);
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
@@ -72,6 +81,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             tokio::select! {
                 () = requests(from_client, to_server, &state) => {}
                 () = replies(from_server, to_client, &state) => {}
+                _ = cuts.changed() => {}
             }
         });
     }

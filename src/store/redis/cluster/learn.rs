@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     async fn ask(&self, owner: &Owner) -> Result<View, String> {
-        let replies = owner.node.query(self.patience(), &questions()).await;
+        let replies = owner.node().query(self.patience(), &questions()).await;
         read(&replies.map_err(|error| error.to_string())?, &owner.address)
     }
 

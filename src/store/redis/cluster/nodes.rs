@@ -9,7 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::store::redis::address::Address;
+use crate::store::redis::config::RedisConfig;
 use crate::store::redis::dial::Dialer;
+use crate::store::redis::group::Group;
 use crate::store::redis::link::Target;
 use crate::store::redis::node::Node;
 use crate::store::redis::slots::SLOTS;
@@ -25,12 +27,13 @@ const KEPT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) struct Owner {
     pub(super) address: Address,
-    pub(super) node: Arc<Node>,
+    pub(super) group: Arc<Group>,
 }
 
 /// All nodes with a connection or an attempt at one.
 pub(super) struct Nodes {
     dialer: Arc<Dialer>,
+    config: Arc<RedisConfig>,
     changed: Arc<Notify>,
     held: Mutex<Held>,
 }
@@ -38,7 +41,7 @@ pub(super) struct Nodes {
 #[derive(Default)]
 struct Held {
     /// With the moment until which a node is kept.
-    nodes: HashMap<Address, (Arc<Node>, Instant)>,
+    nodes: HashMap<Address, (Arc<Group>, Instant)>,
     /// Connections that were opened to nodes which are no longer held.
     opened: u64,
 }
@@ -51,10 +54,17 @@ pub(super) struct Map {
     slots: Vec<Option<u16>>,
 }
 
+impl Owner {
+    /// The server.
+    pub(super) fn node(&self) -> &Node {
+        self.group.node()
+    }
+}
+
 impl Nodes {
     /// None yet. Whenever a connection to one comes or goes, `changed` is told.
-    pub(super) fn new(dialer: Arc<Dialer>, changed: Arc<Notify>) -> Self {
-        Self { dialer, changed, held: Mutex::default() }
+    pub(super) fn new(dialer: Arc<Dialer>, config: Arc<RedisConfig>, changed: Arc<Notify>) -> Self {
+        Self { dialer, config, changed, held: Mutex::default() }
     }
 
     /// The node at an address, which is connected from now on. `None` where that would be
@@ -62,18 +72,18 @@ impl Nodes {
     pub(super) fn join(&self, address: &Address) -> Option<Owner> {
         let mut held = self.held.lock();
         let (room, until) = (held.nodes.len() < NODES_MAX, Instant::now() + KEPT);
-        if let Some((node, kept)) = held.nodes.get_mut(address) {
+        if let Some((group, kept)) = held.nodes.get_mut(address) {
             *kept = until;
-            return Some(Owner { address: address.clone(), node: Arc::clone(node) });
+            return Some(Owner { address: address.clone(), group: Arc::clone(group) });
         }
         if !room {
             return None;
         }
         let target = Target::Fixed(address.clone());
         let node = Node::connect(target, Arc::clone(&self.dialer), Arc::clone(&self.changed), None);
-        let node = Arc::new(node);
-        held.nodes.insert(address.clone(), (Arc::clone(&node), until));
-        Some(Owner { address: address.clone(), node })
+        let group = Arc::new(Group::new(node, Arc::clone(&self.config)));
+        held.nodes.insert(address.clone(), (Arc::clone(&group), until));
+        Some(Owner { address: address.clone(), group })
     }
 
     /// Lets nodes go that have not been named for a while.
@@ -81,9 +91,9 @@ impl Nodes {
         let now = Instant::now();
         let mut held = self.held.lock();
         let Held { nodes, opened } = &mut *held;
-        nodes.retain(|_, (node, until)| {
+        nodes.retain(|_, (group, until)| {
             let kept = *until > now;
-            *opened += if kept { 0 } else { node.link().opened() };
+            *opened += if kept { 0 } else { group.node().link().opened() };
             kept
         });
     }
@@ -91,15 +101,16 @@ impl Nodes {
     /// Those that are connected.
     pub(super) fn connected(&self) -> Vec<Owner> {
         let held = self.held.lock();
-        let up = held.nodes.iter().filter(|(_, (node, _))| node.is_up());
-        up.map(|(address, (node, _))| Owner { address: address.clone(), node: Arc::clone(node) })
+        let up = held.nodes.iter().filter(|(_, (group, _))| group.node().is_up());
+        up.map(|(address, (group, _))| Owner { address: address.clone(), group: Arc::clone(group) })
             .collect()
     }
 
     /// How many connections were opened, and how many are open.
     pub(super) fn connections(&self) -> (u64, u64) {
         let held = self.held.lock();
-        held.nodes.values().fold((held.opened, 0), |(opened, active), (node, _)| {
+        held.nodes.values().fold((held.opened, 0), |(opened, active), (group, _)| {
+            let node = group.node();
             (opened + node.link().opened(), active + u64::from(node.is_up()))
         })
     }
@@ -146,12 +157,12 @@ impl Map {
 
     /// Whether it is complete and all owners are connected.
     pub(super) fn is_up(&self) -> bool {
-        self.is_complete() && self.owners.iter().all(|owner| owner.node.is_up())
+        self.is_complete() && self.owners.iter().all(|owner| owner.node().is_up())
     }
 
     /// Whether all owners tell of what other processes give back.
     pub(super) fn hears(&self) -> bool {
-        self.is_up() && self.owners.iter().all(|owner| owner.node.hears())
+        self.is_up() && self.owners.iter().all(|owner| owner.node().hears())
     }
 
     /// The owners' addresses, for the log.

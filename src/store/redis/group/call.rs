@@ -16,9 +16,8 @@ use super::super::script::{needs_no_step, ttl, write_key, write_set, write_sum};
 use super::super::{RedisConfig, ScriptClock};
 use crate::limiter::{Action, Batch, COUNT_MAX, Operation};
 
-/// A call, and where its reply answers what.
+/// Where the reply to a call answers what.
 pub(in super::super) struct Call {
-    pub(in super::super) command: Cmd,
     /// Where the operations of all batches find their answers, one after the other.
     pub(in super::super) places: Vec<Place>,
     keys: usize,
@@ -44,13 +43,13 @@ struct Sum {
 }
 
 impl Call {
-    /// The call that applies these batches one after the other. They are of the same
-    /// moment, if the script goes by theirs.
+    /// The command that applies these batches one after the other, and how its reply is
+    /// read. They are of the same moment, if the script goes by theirs.
     pub(in super::super) fn new<'b>(
         script: &Script,
         batches: impl Iterator<Item = &'b Batch>,
         config: &RedisConfig,
-    ) -> Self {
+    ) -> (Cmd, Self) {
         let mut gathered = Gathered::default();
         let mut now = None;
         for batch in batches {
@@ -84,7 +83,7 @@ impl Call {
             }
         }
         let Gathered { keys, sums, places, .. } = gathered;
-        Self { command, places, keys: keys.len(), sums }
+        (command, Self { places, keys: keys.len(), sums })
     }
 
     /// How many keys it asks for.

@@ -2,6 +2,7 @@
 
 mod failover;
 mod moving;
+mod sharing;
 mod together;
 
 use std::time::Duration;

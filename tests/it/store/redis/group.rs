@@ -5,7 +5,8 @@
 //! in the order in which it was asked.
 
 mod failure;
-mod schedules;
+pub(super) mod schedules;
+pub(super) mod storms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,11 @@ use crate::support::stores;
 
 /// Nobody is to be late here.
 fn patient(server: &RedisServer) -> RedisConfig {
-    let mut config = config(server);
+    with_time(config(server))
+}
+
+/// The same, wherever it is.
+pub(super) fn with_time(mut config: RedisConfig) -> RedisConfig {
     config.timeout = Duration::from_secs(60);
     config.key_slack_secs = 3600;
     config.clock = ScriptClock::Batch;

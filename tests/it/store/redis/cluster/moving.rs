@@ -23,7 +23,7 @@ async fn a_slot_that_moves_under_load_loses_and_doubles_nothing() {
 
     let done = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
-    for caller in 0..4 {
+    for caller in 0..24 {
         let (store, names, done) = (Arc::clone(&store), names.clone(), Arc::clone(&done));
         callers.spawn(async move {
             let mut random = fastrand::Rng::with_seed(caller);

@@ -14,7 +14,7 @@ use crate::support::cluster::{RedisCluster, config, free_port};
 use crate::support::forward::Forwarder;
 
 /// A cluster that clients reach through forwarders only.
-async fn behind_forwarders() -> (RedisCluster, [Forwarder; 3]) {
+pub(super) async fn behind_forwarders() -> (RedisCluster, [Forwarder; 3]) {
     let ports = [free_port(), free_port(), free_port()];
     let forwarders = [
         Forwarder::to(ports[0]).await,

@@ -9,13 +9,15 @@ use tidegate::rules::Algorithm;
 use super::*;
 use crate::store::{becomes, count};
 
-/// A batch of one to four sets on few counters, most of them of one operation.
-fn any_batch(rng: &mut Rng, now: u64) -> Batch {
+/// A batch of one to four sets on few counters, most of them of one operation. The counters
+/// of a set are in one slot of a cluster.
+pub(in super::super) fn any_batch(rng: &mut Rng, now: u64) -> Batch {
     let mut batch = Batch::new(Timestamp::from_micros(now));
     let refused = [RefusedSets::SpendNothing, RefusedSets::SpendWhatIsOver];
     batch.refused_sets = refused[rng.usize(..2)];
     for set in 0..rng.u16(1..5) {
         let operations = if rng.u8(..4) == 0 { rng.u16(2..4) } else { 1 };
+        let slot = rng.u8(..3);
         for group in 0..operations {
             let algorithms = [
                 ("f", Algorithm::FixedWindow),
@@ -32,7 +34,7 @@ fn any_batch(rng: &mut Rng, now: u64) -> Batch {
             };
             let action = if rng.u8(..5) == 0 { GiveBack(hits) } else { Spend(hits) };
             let part = Part { group, quota: group > 0 };
-            let key = format!("{}{name}_", rng.u8(..3));
+            let key = format!("{}{{{slot}}}{name}_", rng.u8(..2));
             batch.push(NewOperation { part, ..NewOperation::alone(meter, action, set) }, |out| {
                 out.extend_from_slice(key.as_bytes());
             });
