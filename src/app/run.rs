@@ -93,7 +93,7 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let core = Core::new(&settings, counters::open(&settings), clock.clone());
+    let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
     if let Some(tls) = &listeners.tls {
@@ -195,8 +195,10 @@ fn example() -> FileSet {
 
 fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &mut JoinSet<()>) {
     if let AnyStore::Memory(memory) = counters::innermost(&fronts[0].service.store) {
-        tasks.spawn(probe::sweep(Arc::clone(memory), clock));
+        tasks.spawn(probe::sweep(Arc::clone(memory), clock.clone()));
     }
+    let reserve = fronts[0].service.store.reserve.counters();
+    tasks.spawn(probe::sweep(Arc::clone(reserve), clock));
     tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(health)));
 }
 

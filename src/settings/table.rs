@@ -6,9 +6,10 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, metrics, store, xds};
+use super::{Bounds, Log, Rules, Settings, Shutdown, faults, listeners, metrics, store, xds};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
+use crate::rules::OnStoreError;
 use crate::sources::files;
 use crate::telemetry::logs;
 use crate::wire::{self, HeaderNames, Layout};
@@ -24,6 +25,7 @@ const MILLION: usize = 1_000_000;
 pub(super) fn read(r: &mut Reader<'_>) -> Settings {
     let listeners = listeners::read(r);
     let (metrics, prometheus) = metrics::read(r, listeners.prometheus);
+    let faults = faults::read(r);
     Settings {
         http: listeners.http,
         debug: listeners.debug,
@@ -40,7 +42,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
         replicas: replicas(r),
-        limiter: limiter(r),
+        faults,
+        limiter: limiter(r, faults.on_store_error),
         answer: answer(r),
         bounds: bounds(r),
         workers: workers(r),
@@ -160,9 +163,10 @@ fn refusal_cache(r: &mut Reader<'_>) -> Option<usize> {
     (bytes != 0).then(|| usize::try_from(bytes).unwrap_or(0))
 }
 
-fn limiter(r: &mut Reader<'_>) -> Policy {
+fn limiter(r: &mut Reader<'_>, on_store_error: OnStoreError) -> Policy {
     r.group("Decisions");
     Policy {
+        on_store_error,
         near_limit_ratio: r
             .read("NEAR_LIMIT_RATIO", Ratio(0.8), "A count above this part of a limit is near it.")
             .0,

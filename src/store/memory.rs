@@ -19,7 +19,7 @@ use shard::{Fingerprint, Shard};
 
 use super::{Counts, Store, StoreError};
 use crate::clock::Timestamp;
-use crate::limiter::{Action, Batch, Count, Operation, State, Step};
+use crate::limiter::{Action, Batch, Count, Meter, Operation, Refused, State, Step};
 
 const SHARDS: usize = 64;
 /// Shards visited by one sweep; four sweeps visit all.
@@ -116,6 +116,44 @@ impl MemoryStore {
         Ok(meter.count(&step, action, now))
     }
 
+    /// Has a counter hold at least that many hits, whatever its limit; without room for it,
+    /// nothing.
+    pub(super) fn raise(&self, (key, meter): (&[u8], &Meter), count: u64, now: Timestamp) {
+        let meter = Meter { refused: Refused::Spend, ..*meter };
+        let fingerprint = Fingerprint::of(key, &meter, self.hash_keys);
+        let mut shard = self.shards[fingerprint.shard as usize % SHARDS].0.lock();
+        let now = shard.now(now);
+        let held = shard.find(fingerprint).map(|counter| counter.state);
+        let state = held.unwrap_or_default();
+        let look = Action::Spend(0);
+        let used = meter.count(&meter.step(state, look, now), look, now).after;
+        if used >= count {
+            return;
+        }
+        let step = meter.step(state, Action::Spend(count - used), now);
+        if let Some(counter) = shard.find_mut(fingerprint) {
+            counter.set(&meter, step.state);
+        } else if self.reserve(&mut shard, now).is_ok() {
+            shard.insert(fingerprint, &meter, step.state);
+        }
+    }
+
+    /// Applies a batch, here and now.
+    pub(super) fn apply_now(&self, batch: &Batch) -> Counts {
+        let mut counts = Counts::new();
+        for set in batch.sets() {
+            match set {
+                [operation] => counts.push(self.apply_one(batch, operation)),
+                _ => match self.apply_set(batch, set) {
+                    Ok(answers) => counts.extend(answers.into_iter().map(Ok)),
+                    // Nobody can say which of them had no room.
+                    Err(error) => counts.extend(iter::repeat_n(Err(error), set.len())),
+                },
+            }
+        }
+        counts
+    }
+
     /// Takes room for one more counter.
     fn reserve(&self, shard: &mut Shard, now: Timestamp) -> Result<(), StoreError> {
         if self.take_room(1) {
@@ -145,18 +183,7 @@ fn begins(action: Action, step: &Step) -> bool {
 
 impl Store for MemoryStore {
     async fn apply(&self, batch: &Batch) -> Counts {
-        let mut counts = Counts::new();
-        for set in batch.sets() {
-            match set {
-                [operation] => counts.push(self.apply_one(batch, operation)),
-                _ => match self.apply_set(batch, set) {
-                    Ok(answers) => counts.extend(answers.into_iter().map(Ok)),
-                    // Nobody can say which of them had no room.
-                    Err(error) => counts.extend(iter::repeat_n(Err(error), set.len())),
-                },
-            }
-        }
-        counts
+        self.apply_now(batch)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -72,7 +72,7 @@ impl Group {
         self.arrived.notify_one();
         match tokio::time::timeout(self.config.timeout, answered).await {
             Ok(Ok(counts)) => counts,
-            Ok(Err(_)) => all(batch, &StoreError::Unavailable("the store has ended".into())),
+            Ok(Err(_)) => all(batch, &StoreError::Broken("the store has ended".into())),
             Err(_) => all(batch, &StoreError::Timeout(self.config.timeout)),
         }
     }

@@ -109,7 +109,7 @@ impl Link {
             Ok(Err(error)) if is_answer(&error) => Err(StoreError::Refused(error.to_string())),
             Ok(Err(error)) => {
                 live.fail(error.to_string());
-                Err(StoreError::Unavailable(error.to_string()))
+                Err(StoreError::Broken(error.to_string()))
             }
             Err(_) => {
                 live.unanswered(timeout);
