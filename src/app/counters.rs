@@ -9,7 +9,7 @@ use crate::limiter::KeyFormat;
 use crate::settings::{Settings, Store};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
-use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
+use crate::store::redis::{Breaking, PerSecondStore, RedisConfig, RedisStore};
 use crate::store::{AnyStore, Fallback, FallbackConfig, Leases, RefusalCache, Refusals, Reserve};
 
 /// How far the clocks of replicas may be apart before a slow one misses a counter that a
@@ -83,7 +83,14 @@ fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
         KeyFormat::Tidegate => CLOCK_SLACK_SECS,
         KeyFormat::Envoyproxy => 0,
     };
-    let redis = |config: &RedisConfig| RedisConfig { key_slack_secs, ..config.clone() };
+    let redis = |config: &RedisConfig| {
+        let mut config = RedisConfig { key_slack_secs, ..config.clone() };
+        config.dialing.breaking = Breaking {
+            slow_after: settings.faults.decision_timeout,
+            slow_calls: settings.faults.slow_calls,
+        };
+        config
+    };
     match &settings.store {
         Store::Memory { max_counters } => {
             let max_counters = *max_counters;

@@ -288,7 +288,7 @@ fn http_state(
         let mut snapshot = Snapshot::default();
         series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
         page.take(&snapshot);
-        series::collect(&facts.facts(), &fronts[0].service.store, page);
+        series::collect(&facts.facts(), &fronts, page);
         sockets.collect(page);
     };
     Ok(HttpState {

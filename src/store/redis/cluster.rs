@@ -35,7 +35,7 @@ use super::group::{Call, all};
 use super::reply::Reply;
 use super::slots::slot;
 use super::topology::Direction;
-use super::{RedisStats, script};
+use super::{Circuit, RedisStats, script};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Listener;
 use crate::store::split::Shards;
@@ -101,6 +101,11 @@ impl Cluster {
     pub(super) fn stats(&self) -> RedisStats {
         let (opened, active) = self.nodes.connections();
         RedisStats { opened, active, errors: 0 }
+    }
+
+    /// The circuits to all nodes.
+    pub(super) fn circuits(&self) -> Vec<Circuit> {
+        self.nodes.circuits()
     }
 
     /// Asks all owners of slots for a sign of life.

@@ -30,7 +30,9 @@ impl Node {
         changed: Arc<Notify>,
         listener: Option<Listener>,
     ) -> Self {
-        let link = Arc::new(Link::new(listener));
+        let link = Link::new(target.to_string(), dialer.dialing.breaking, listener);
+        let link = Arc::new(link);
+        let probe = Arc::clone(&link).probe();
         let mut up = link.up();
         let keeper = Arc::clone(&link).keep(target, dialer);
         let tell = async move {
@@ -39,7 +41,7 @@ impl Node {
             }
         };
         let keeper = tokio::spawn(async move {
-            tokio::join!(keeper, tell);
+            tokio::join!(keeper, tell, probe);
         });
         Self { link, script: script::script(), _keeper: AbortOnDropHandle::new(keeper) }
     }
@@ -54,7 +56,7 @@ impl Node {
         self.link.hears()
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection that may be asked.
     pub(super) fn is_up(&self) -> bool {
         *self.link.up().borrow()
     }
@@ -70,7 +72,7 @@ impl Node {
             self.script.load_async(&mut connection).await?;
             connection.send_packed_command(call).await
         };
-        self.link.call(timeout, ask).await
+        self.link.decide(timeout, ask).await
     }
 
     /// Like [`Node::eval`], for counters that are on their way to this server.
@@ -90,7 +92,7 @@ impl Node {
             self.script.load_async(&mut connection).await?;
             last(connection.send_packed_commands(&both, 0, 2).await)
         };
-        self.link.call(timeout, ask).await
+        self.link.decide(timeout, ask).await
     }
 
     /// Sends commands that do not count and gives their replies.

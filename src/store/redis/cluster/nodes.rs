@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::store::redis::address::Address;
 use crate::store::redis::dial::Dialer;
-use crate::store::redis::link::Target;
+use crate::store::redis::link::{Circuit, Target};
 use crate::store::redis::node::Node;
 use crate::store::redis::slots::SLOTS;
 use crate::store::redis::topology::View;
@@ -100,8 +100,13 @@ impl Nodes {
     pub(super) fn connections(&self) -> (u64, u64) {
         let held = self.held.lock();
         held.nodes.values().fold((held.opened, 0), |(opened, active), (node, _)| {
-            (opened + node.link().opened(), active + u64::from(node.is_up()))
+            (opened + node.link().opened(), active + u64::from(node.link().is_connected()))
         })
+    }
+
+    /// The circuits to those that are held.
+    pub(super) fn circuits(&self) -> Vec<Circuit> {
+        self.held.lock().nodes.values().map(|(node, _)| node.link().circuit()).collect()
     }
 
     /// The map that a view describes.

@@ -69,7 +69,7 @@ async fn a_killed_server_ends_what_was_under_way() {
     tokio::task::yield_now().await;
     server.kill();
     let answer = tokio::time::timeout(SOON, asked).await.expect("an end").expect("an answer");
-    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(StoreError::Broken(_))), "{answer:?}");
 }
 
 #[tokio::test]
