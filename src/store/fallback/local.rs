@@ -74,7 +74,10 @@ impl Local {
         }
         let counts = self.counters.apply_now(&here);
         let told = |(operation, (share, count)): (&&Operation, (&Operation, _))| match count {
-            Ok(count) => Some(told(operation, &share.meter, count)),
+            Ok(count) => {
+                let spent = count.spent && spends;
+                Some(Count { spent, ..told(operation, &share.meter, count) })
+            }
             Err(_) => None,
         };
         operations.iter().zip(here.operations().iter().zip(counts)).map(told).collect()
