@@ -25,8 +25,7 @@ const MILLION: usize = 1_000_000;
 pub(super) fn read(r: &mut Reader<'_>) -> Settings {
     let listeners = listeners::read(r);
     let (metrics, prometheus) = metrics::read(r, listeners.prometheus);
-    let faults = faults::read(r);
-    Settings {
+    let mut settings = Settings {
         http: listeners.http,
         debug: listeners.debug,
         grpc: listeners.grpc,
@@ -42,14 +41,16 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
         replicas: replicas(r),
-        faults,
-        limiter: limiter(r, faults.on_store_error),
+        faults: faults::read(r),
+        limiter: limiter(r),
         answer: answer(r),
         bounds: bounds(r),
         workers: workers(r),
         shutdown: shutdown(r),
         warnings: Vec::new(),
-    }
+    };
+    settings.limiter.on_store_error = settings.faults.on_store_error;
+    settings
 }
 
 fn log(r: &mut Reader<'_>) -> Log {
@@ -163,10 +164,10 @@ fn refusal_cache(r: &mut Reader<'_>) -> Option<usize> {
     (bytes != 0).then(|| usize::try_from(bytes).unwrap_or(0))
 }
 
-fn limiter(r: &mut Reader<'_>, on_store_error: OnStoreError) -> Policy {
+fn limiter(r: &mut Reader<'_>) -> Policy {
     r.group("Decisions");
     Policy {
-        on_store_error,
+        on_store_error: OnStoreError::default(),
         near_limit_ratio: r
             .read("NEAR_LIMIT_RATIO", Ratio(0.8), "A count above this part of a limit is near it.")
             .0,

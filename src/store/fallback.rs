@@ -37,7 +37,9 @@ pub use reserve::{FallbackConfig, Reserve, ReserveStats};
 use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::Batch;
 #[cfg(doc)]
-use crate::{limiter::Source, rules::OnStoreError};
+use crate::limiter::Source;
+#[cfg(doc)]
+use crate::rules::OnStoreError;
 
 /// Timers end up to this much late, and may not be shorter.
 const TICK: Duration = Duration::from_millis(1);

@@ -25,7 +25,11 @@ use smallvec::SmallVec;
 use super::reserve::hits;
 use crate::limiter::{Action, Batch, Count, Leeway, Meter, NewOperation, Operation, Source};
 use crate::rules::Algorithm;
+use crate::store::StoreError;
 use crate::store::memory::{MemoryConfig, MemoryStore};
+
+/// What a counter here says.
+type Counted = Result<Count, StoreError>;
 
 /// Counters that hold this replica's share.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl Local {
             here.push(new, |key| key.extend_from_slice(batch.key(operation)));
         }
         let counts = self.counters.apply_now(&here);
-        let told = |(operation, (share, count)): (&&Operation, (&Operation, _))| match count {
+        let told = |(operation, (share, count)): (&&Operation, (&Operation, Counted))| match count {
             Ok(count) => {
                 let spent = count.spent && spends;
                 Some(Count { spent, ..told(operation, &share.meter, count) })

@@ -160,7 +160,9 @@ impl Reserve {
                 OnStoreError::Local => here.next().flatten(),
             };
             if let Some(answer) = answer {
-                if answer.spent && matches!(error, StoreError::Unavailable(_)) {
+                // What was refused is nothing that anybody has to know.
+                let is_owed = answer.admitted && answer.spent;
+                if is_owed && matches!(error, StoreError::Unavailable(_)) {
                     self.debts.add(batch, operation, &answer);
                 }
                 *count = Ok(answer);

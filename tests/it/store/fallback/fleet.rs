@@ -86,6 +86,16 @@ async fn what_one_replica_did_not_know_is_all_that_is_too_much() {
 
 #[tokio::test]
 async fn what_may_have_been_counted_is_not_counted_again() {
+    // Nor is what was refused, also where refused hits count.
+    let flaky = Flaky::new();
+    let store = falling_back(&flaky, 1);
+    flaky.is(Mode::Unavailable);
+    let counting = Meter { refused: tidegate::limiter::Refused::Spend, ..fixed(3) };
+    for (hits, admitted) in [(2, true), (2, false), (1, false)] {
+        let line = ("a", counting, Spend(hits), OnStoreError::Local);
+        assert_eq!(one(&store, line).await.unwrap().admitted, admitted);
+    }
+    assert_eq!(store.reserve.stats().owed, 2);
     for (mode, owed) in [(Mode::Unavailable, 2), (Mode::Broken, 0), (Mode::Silent, 0)] {
         let flaky = Flaky::new();
         let store = falling_back(&flaky, 1);
