@@ -28,6 +28,15 @@ use crate::rules::Algorithm;
 use crate::store::StoreError;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 
+/// What operations are to do here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// To count, all or nothing.
+    Spent,
+    /// To look: the set does not pass anyhow.
+    Seen,
+}
+
 /// What a counter here says.
 type Counted = Result<Count, StoreError>;
 
@@ -57,19 +66,21 @@ impl Local {
         self.counters.raise((batch.key(operation), &share), known, batch.now);
     }
 
-    /// Counts operations of one set, all or nothing; or looks, if the set does not pass
-    /// anyhow. `None` where there is no room.
+    /// Counts operations of one set. There is no room for any of them, or for all.
     pub(super) fn count(
         &self,
         batch: &Batch,
         operations: &[&Operation],
-        spends: bool,
+        wanted: Wanted,
     ) -> SmallVec<[Option<Count>; 4]> {
         let mut here = Batch::new(batch.now);
         for operation in operations {
             let new = NewOperation {
                 meter: self.share(&operation.meter),
-                action: if spends { operation.action } else { Action::Spend(0) },
+                action: match wanted {
+                    Wanted::Spent => operation.action,
+                    Wanted::Seen => Action::Spend(0),
+                },
                 set: 0,
                 leeway: Leeway::default(),
                 ..operation.again()
@@ -79,7 +90,7 @@ impl Local {
         let counts = self.counters.apply_now(&here);
         let told = |(operation, (share, count)): (&&Operation, (&Operation, Counted))| match count {
             Ok(count) => {
-                let spent = count.spent && spends;
+                let spent = count.spent && wanted == Wanted::Spent;
                 Some(Count { spent, ..told(operation, &share.meter, count) })
             }
             Err(_) => None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::debts::{Debts, Repayment};
-use super::local::Local;
+use super::local::{Local, Wanted};
 use super::outage::Outage;
 use crate::clock::Clock;
 use crate::limiter::{Action, Batch, Count, Operation, Source};
@@ -149,7 +149,10 @@ impl Reserve {
         };
         let here: SmallVec<[&Operation; 4]> =
             set.iter().zip(&counts).filter(|pair| counted_here(*pair)).map(|(op, _)| op).collect();
-        let mut here = self.local.count(batch, &here, spends).into_iter();
+        let wanted = if spends { Wanted::Spent } else { Wanted::Seen };
+        let counts_here = self.local.count(batch, &here, wanted);
+        let is_doubtful = wanted == Wanted::Spent && is_doubtful(set, &here, &counts_here);
+        let mut counts_here = counts_here.into_iter().flatten();
         for (operation, count) in set.iter().zip(&mut counts) {
             let Err(error) = count else { continue };
             let answer = match policy(operation) {
@@ -157,7 +160,10 @@ impl Reserve {
                 _ if !is_spending(operation) => Some(free(operation, batch, 0)),
                 OnStoreError::Allow => Some(free(operation, batch, hits(operation))),
                 OnStoreError::Deny => Some(refused(operation, batch)),
-                OnStoreError::Local => here.next().flatten(),
+                OnStoreError::Local => match counts_here.next() {
+                    Some(count) if is_doubtful && !count.spent => Some(refused(operation, batch)),
+                    count => count,
+                },
             };
             if let Some(answer) = answer {
                 // What was refused is nothing that anybody has to know.
@@ -170,6 +176,18 @@ impl Reserve {
         }
         counts
     }
+}
+
+/// Whether a set may pass of which nothing was spent here: quotas refuse it here, but there
+/// is another one elsewhere, and all of them have to. Then those here refuse it for sure, as
+/// nothing passes that is not counted.
+fn is_doubtful(set: &[Operation], here: &[&Operation], counts: &[Option<Count>]) -> bool {
+    let refuses = |(operation, count): (&&Operation, &Option<Count>)| {
+        !operation.part.quota && count.is_some_and(|count| !count.admitted)
+    };
+    let elsewhere =
+        |operation: &Operation| operation.part.quota && policy(operation) != OnStoreError::Local;
+    set.iter().any(elsewhere) && !here.iter().zip(counts).any(refuses)
 }
 
 fn policy(operation: &Operation) -> OnStoreError {

@@ -219,7 +219,7 @@ async fn an_open_circuit_answers_without_redis_and_health_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_policy_is_answered_and_told() {
-    let mut world = World::new(|setup| setup.env("TIDEGATE_REPLICAS", 2)).await;
+    let world = World::new(|setup| setup.env("TIDEGATE_REPLICAS", 2)).await;
     let client = Client::connect(world.tidegate.grpc()).await;
     let ask = async |key: &str| call::ask(world.tidegate.grpc(), key, None).await;
     for key in ["allow", "deny", "local"] {

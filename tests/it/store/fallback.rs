@@ -246,6 +246,23 @@ async fn a_set_that_does_not_pass_spends_nothing_here() {
 }
 
 #[tokio::test]
+async fn nothing_passes_that_is_not_counted() {
+    use OnStoreError::{Allow, Local};
+    let flaky = Flaky::new();
+    flaky.is(Mode::Unavailable);
+    let store = falling_back(&flaky, 1);
+    let quota = |group| Part { group, quota: true };
+    let mut batch = Batch::new(START);
+    push(&mut batch, ("a", fixed(10), Spend(3), Local), (0, LIMIT));
+    push(&mut batch, ("b", fixed(0), Spend(3), Local), (0, quota(1)));
+    push(&mut batch, ("c", fixed(10), Spend(3), Allow), (0, quota(2)));
+    let answers = store.apply(&batch).await;
+    let told = answers.iter().map(|count| count.as_ref().unwrap());
+    let told: Vec<_> = told.map(|count| (count.admitted, count.spent)).collect();
+    assert_eq!(told, [(false, false), (false, false), (true, false)]);
+}
+
+#[tokio::test]
 async fn what_the_store_answers_stands_beside_what_it_does_not() {
     let flaky = Flaky::new();
     flaky.is(Mode::WithoutX);
