@@ -124,11 +124,13 @@ impl Repayment {
     /// Tells `store`, until it cannot say.
     pub(super) async fn run<S: Store>(self, store: Arc<S>) {
         let mut goes_on = true;
-        while goes_on {
+        while goes_on && !self.0.is_empty.load(Ordering::Relaxed) {
             let now = self.0.clock.now();
             let mut debts = self.0.take();
-            goes_on = !debts.is_empty();
             debts.retain(|(_, debt)| debt.lapses > now);
+            if debts.is_empty() {
+                continue;
+            }
             let counts = store.apply(&batch(&debts, now)).await;
             for ((name, debt), count) in debts.into_iter().zip(counts) {
                 match count {
