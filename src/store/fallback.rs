@@ -7,14 +7,16 @@
 //! An operation that the store could not answer is answered as its limit says
 //! ([`OnStoreError`]), and says so ([`Source::Fallback`]):
 //!
-//! - `error` leaves the error. - `allow` admits, and counts nothing. - `deny` refuses, and
-//!   counts nothing. - `local` counts here, with this replica's share ([`local`]); what was
+//! - `error` leaves the error.
+//! - `allow` admits, and counts nothing.
+//! - `deny` refuses, and counts nothing.
+//! - `local` counts here, with this replica's share ([`local`]); what was
 //!   admitted so and certainly not counted by the store is counted there once it answers
 //!   again ([`debts`]).
 //!
 //! In a set of several operations each failed one goes by its own limit. If one of them is
-//! an error or refuses, those that count here only look: nothing is spent on a request that
-//! does not pass. What is given back while the store cannot say is lost, which is stricter,
+//! an error or refuses alone, those that count here only look: nothing is spent on a request
+//! that does not pass. What is given back while the store cannot say is lost, which is stricter,
 //! never laxer.
 //!
 //! Why `allow` aside nothing is admitted beyond a limit: `error` and `deny` admit nothing, and

@@ -139,17 +139,15 @@ impl Reserve {
     }
 
     fn answer(&self, batch: &Batch, set: &[Operation], mut counts: Counts) -> Counts {
-        let passes = |(operation, count): (&Operation, &Result<Count, StoreError>)| match count {
-            Ok(count) => count.admitted,
-            Err(_) => !matches!(policy(operation), OnStoreError::Error | OnStoreError::Deny),
+        let wanted = match set.iter().zip(&counts).any(|(op, count)| refuses_alone(op, count)) {
+            true => Wanted::Seen,
+            false => Wanted::Spent,
         };
-        let spends = set.iter().zip(&counts).all(passes);
         let counted_here = |(operation, count): (&Operation, &Result<Count, StoreError>)| {
             count.is_err() && policy(operation) == OnStoreError::Local && is_spending(operation)
         };
         let here: SmallVec<[&Operation; 4]> =
             set.iter().zip(&counts).filter(|pair| counted_here(*pair)).map(|(op, _)| op).collect();
-        let wanted = if spends { Wanted::Spent } else { Wanted::Seen };
         let counts_here = self.local.count(batch, &here, wanted);
         let is_doubtful = wanted == Wanted::Spent && is_doubtful(set, &here, &counts_here);
         let mut counts_here = counts_here.into_iter().flatten();
@@ -175,6 +173,17 @@ impl Reserve {
             }
         }
         counts
+    }
+}
+
+/// Whether a set does not pass because of this operation, whatever the others say. (Hits that
+/// are spent on one that is refused by quotas after all are stricter, never laxer.)
+fn refuses_alone(operation: &Operation, count: &Result<Count, StoreError>) -> bool {
+    match (count, policy(operation)) {
+        (Ok(count), _) => !count.admitted && !operation.part.quota,
+        (Err(_), OnStoreError::Error) => true,
+        (Err(_), OnStoreError::Deny) => is_spending(operation) && !operation.part.quota,
+        (Err(_), OnStoreError::Allow | OnStoreError::Local) => false,
     }
 }
 

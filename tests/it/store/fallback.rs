@@ -260,6 +260,18 @@ async fn nothing_passes_that_is_not_counted() {
     let told = answers.iter().map(|count| count.as_ref().unwrap());
     let told: Vec<_> = told.map(|count| (count.admitted, count.spent)).collect();
     assert_eq!(told, [(false, false), (false, false), (true, false)]);
+    // A quota that refuses, and hits that are given back, do not refuse alone.
+    for other in [
+        (("c", fixed(10), Spend(3), OnStoreError::Deny), (0, quota(2))),
+        (("c", fixed(10), GiveBack(3), OnStoreError::Deny), (0, LIMIT)),
+    ] {
+        let store = falling_back(&flaky, 1);
+        let mut batch = Batch::new(START);
+        push(&mut batch, ("a", fixed(10), Spend(3), Local), (0, LIMIT));
+        push(&mut batch, other.0, other.1);
+        let count = store.apply(&batch).await.remove(0).unwrap();
+        assert_eq!((count.admitted, count.spent), (true, true));
+    }
 }
 
 #[tokio::test]
