@@ -138,6 +138,9 @@ pub struct StoreFacts {
     pub is_connected: bool,
     /// Its name.
     pub name: &'static str,
+    /// How many connections to its servers decisions do not use, as those did not answer in
+    /// time.
+    pub open_circuits: usize,
     /// It answered at least once since the start.
     pub has_answered: bool,
     /// Why it does not answer now.
@@ -221,13 +224,20 @@ impl Facts {
 
     fn store_component(&self) -> Component {
         let level = match (&self.store.fault, self.store.has_answered) {
+            (None, true) if self.store.open_circuits > 0 => Level::Degraded,
             (None, true) => Level::Up,
             _ => Level::Down,
         };
-        let reason = match &self.store.fault {
-            Some(fault) => fault.clone(),
-            None if level == Level::Up => String::new(),
-            None => "the store has not answered yet".to_owned(),
+        let open = match self.store.open_circuits {
+            0 => None,
+            open => Some(format!("{open} open circuits: decisions do without these connections")),
+        };
+        let reason = match (&self.store.fault, open) {
+            (Some(fault), Some(open)) => format!("{fault} ({open})"),
+            (Some(fault), None) => fault.clone(),
+            (None, Some(open)) if level == Level::Degraded => open,
+            (None, _) if level == Level::Up => String::new(),
+            (None, _) => "the store has not answered yet".to_owned(),
         };
         Component { name: "store", level, latency: self.store.latency, reason }
     }
@@ -302,7 +312,23 @@ mod tests {
             |f| f.rules.last_error = Some(("bad".into(), Timestamp::default())),
             Overall::Degraded,
         );
+        check(|f| f.store.open_circuits = 1, Overall::Degraded);
         check(|f| f.draining = true, Overall::Draining);
+    }
+
+    #[test]
+    fn the_store_tells_of_its_open_circuits() {
+        let check = |fault: Option<&str>, open_circuits, expected: (Level, &str)| {
+            let mut facts = ready();
+            (facts.store.fault, facts.store.open_circuits) = (fault.map(Into::into), open_circuits);
+            let store = facts.store_component();
+            assert_eq!((store.level, store.reason.as_str()), expected);
+        };
+        let open = "2 open circuits: decisions do without these connections";
+        check(None, 0, (Level::Up, ""));
+        check(None, 2, (Level::Degraded, open));
+        check(Some("silent"), 0, (Level::Down, "silent"));
+        check(Some("silent"), 2, (Level::Down, &format!("silent ({open})")));
     }
 
     #[test]

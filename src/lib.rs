@@ -26,7 +26,7 @@
 //! there, and a new store is one file and the contract suite.
 //!
 //! What stands before a store is a store: [`store::RefusalCache`] remembers what is
-//! exhausted. What spreads a batch over several shards, in a cluster or over two Redis,
+//! exhausted, [`store::Fallback`] answers in time, as limits say, when the store cannot. What spreads a batch over several shards, in a cluster or over two Redis,
 //! takes sets apart and puts answers together, in `store/split.rs`.
 //!
 //! gRPC is served by worker threads, one per core, each with a runtime, connections to the

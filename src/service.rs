@@ -7,8 +7,8 @@ use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
-use crate::limiter::{Count, Decision, Plan, Policy, Request, decide, plan};
-use crate::rules::Ruleset;
+use crate::limiter::{Count, Decision, Plan, Policy, Request, Source, Verdict, decide, plan};
+use crate::rules::{OnStoreError, Ruleset};
 use crate::store::{Counts, Store, StoreError};
 use crate::telemetry::{Handles, Metrics};
 
@@ -57,6 +57,18 @@ pub struct Answer {
     pub decision: Decision,
     /// The rules that its ids name.
     pub snapshot: Arc<Snapshot>,
+    /// What limits said that the store could not answer for, each once; mostly nothing.
+    pub stood_in: StoodIn,
+}
+
+/// Policies that took part in a decision.
+pub type StoodIn = SmallVec<[OnStoreError; 4]>;
+
+/// What the store said.
+struct Said {
+    counts: SmallVec<[Count; 4]>,
+    /// Why it could not say everything.
+    failure: Option<StoreError>,
 }
 
 /// Why there is no decision.
@@ -97,17 +109,27 @@ impl<S: Store> Service<S> {
     /// # Errors
     ///
     /// [`CheckError`], when there is no decision: a request without domain or
-    /// descriptors, no rules, or a store that cannot say for any of the counters.
+    /// descriptors, no rules, or a store that cannot say for any of the counters while the
+    /// others do not refuse the request.
     pub async fn check(&self, request: &Request<'_>) -> Result<Answer, CheckError> {
         let snapshot = self.admit(request).inspect_err(|_| self.metrics.record_service_error())?;
         let plan = plan(&snapshot.ruleset, request, self.clock.now(), &self.policy);
-        let counts = self.count(&plan).await.inspect_err(|_| {
-            self.metrics.record_store_error(&plan, &snapshot.handles);
-        })?;
+        let Said { counts, failure } = self.count(&plan).await;
+        let stood_in = stood_in(&plan, &counts);
+        let asked = failure.is_some().then(|| plan.clone());
         let decision = decide(&snapshot.ruleset, plan, &counts, &self.policy);
+        if let (Some(failure), Some(asked)) = (failure, asked) {
+            if decision.overall != Verdict::OverLimit {
+                self.metrics.record_store_error(&asked, &snapshot.handles);
+                return Err(failure.into());
+            }
+            // What was heard refuses already, whatever the rest would have been.
+            self.metrics.record_partial_failure();
+        }
         snapshot.tell_what_never_fits(&decision);
         self.metrics.record(&decision, &snapshot.handles, request.domain);
-        Ok(Answer { decision, snapshot })
+        self.metrics.record_stood_in(&stood_in);
+        Ok(Answer { decision, snapshot, stood_in })
     }
 
     fn admit(&self, request: &Request<'_>) -> Result<Arc<Snapshot>, CheckError> {
@@ -120,11 +142,32 @@ impl<S: Store> Service<S> {
         self.rules.load_full().ok_or(CheckError::NoRules)
     }
 
-    async fn count(&self, plan: &Plan) -> Result<SmallVec<[Count; 4]>, StoreError> {
+    async fn count(&self, plan: &Plan) -> Said {
+        let mut said = Said { counts: SmallVec::new(), failure: None };
         if plan.batch.is_empty() {
-            return Ok(SmallVec::new());
+            return said;
         }
         let counts: Counts = self.store.apply(&plan.batch).await;
-        counts.into_iter().collect()
+        for count in counts {
+            let count = count.unwrap_or_else(|error| {
+                said.failure.get_or_insert(error);
+                Count::unknown(plan.batch.now)
+            });
+            said.counts.push(count);
+        }
+        said
     }
+}
+
+fn stood_in(plan: &Plan, counts: &[Count]) -> StoodIn {
+    let operations = plan.batch.operations().iter().zip(counts);
+    let answered = operations.filter(|(_, count)| count.source == Source::Fallback);
+    let mut policies = StoodIn::new();
+    for (operation, _) in answered {
+        let policy = operation.leeway.on_store_error;
+        if !policies.contains(&policy) {
+            policies.push(policy);
+        }
+    }
+    policies
 }

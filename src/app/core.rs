@@ -35,7 +35,10 @@ impl<S: Store> Core<S> {
         let reloader = Reloader {
             rules: Arc::clone(&rules),
             replaced: Replaced::default(),
-            options: Options { merge_domains: settings.rules.merge_domains },
+            options: Options {
+                merge_domains: settings.rules.merge_domains,
+                on_store_error: settings.faults.on_store_error,
+            },
             abilities: store.abilities(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),

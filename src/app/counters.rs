@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Counters;
+use crate::clock::Clock;
 use crate::limiter::KeyFormat;
 use crate::settings::{Settings, Store};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
-use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
-use crate::store::{AnyStore, Fallback, Leases, RefusalCache, Refusals};
+use crate::store::redis::{Breaking, PerSecondStore, RedisConfig, RedisStore};
+use crate::store::{AnyStore, Fallback, FallbackConfig, Leases, RefusalCache, Refusals, Reserve};
 
 /// How far the clocks of replicas may be apart before a slow one misses a counter that a
 /// fast one began. With the envoyproxy key format counters live as long as they do there.
 const CLOCK_SLACK_SECS: u64 = 10;
 
 /// The counters of a process, to be called within its runtime.
-pub(super) fn open(settings: &Settings) -> Counters {
+pub(super) fn open(settings: &Settings, clock: Clock) -> Counters {
     match &settings.store {
         Store::Memory { max_counters } => {
             tracing::info!(max_counters, "counting in memory: counters end with this process");
@@ -32,18 +33,24 @@ pub(super) fn open(settings: &Settings) -> Counters {
         }
     }
     let refusals = refusals(settings).map(Arc::new);
-    assemble(store(settings, refusals.clone()), refusals)
+    let config = FallbackConfig {
+        deadline: settings.faults.decision_timeout,
+        replicas: settings.replicas,
+        max_counters: settings.faults.max_counters,
+    };
+    let reserve = Arc::new(Reserve::new(config, clock));
+    assemble(store(settings, refusals.clone()), refusals, reserve)
 }
 
 /// The same counters for another runtime, reached by connections of its own. What is
-/// refused from memory, and memory itself, are shared.
+/// refused from memory, memory itself and what stands in for the store are shared.
 pub(super) fn again(counters: &Counters, settings: &Settings) -> Counters {
     let refusals = cache(counters).refusals.clone();
     let store = match innermost(counters) {
         AnyStore::Memory(memory) => AnyStore::Memory(Arc::clone(memory)),
         _ => store(settings, refusals.clone()),
     };
-    assemble(store, refusals)
+    assemble(store, refusals, Arc::clone(&counters.reserve))
 }
 
 /// Where the counters live.
@@ -56,8 +63,8 @@ pub(super) fn cache(counters: &Counters) -> &RefusalCache<AnyStore> {
     &counters.store.store
 }
 
-fn assemble(store: AnyStore, refusals: Option<Arc<Refusals>>) -> Counters {
-    Fallback { store: Leases { store: RefusalCache { store, refusals } } }
+fn assemble(store: AnyStore, refusals: Option<Arc<Refusals>>, reserve: Arc<Reserve>) -> Counters {
+    Fallback::new(Leases { store: RefusalCache { store, refusals } }, reserve)
 }
 
 /// What is refused from memory. Redis tells what other processes give back, though messages
@@ -76,7 +83,14 @@ fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
         KeyFormat::Tidegate => CLOCK_SLACK_SECS,
         KeyFormat::Envoyproxy => 0,
     };
-    let redis = |config: &RedisConfig| RedisConfig { key_slack_secs, ..config.clone() };
+    let redis = |config: &RedisConfig| {
+        let mut config = RedisConfig { key_slack_secs, ..config.clone() };
+        config.dialing.breaking = Breaking {
+            slow_after: settings.faults.decision_timeout,
+            slow_calls: settings.faults.slow_calls,
+        };
+        config
+    };
     match &settings.store {
         Store::Memory { max_counters } => {
             let max_counters = *max_counters;

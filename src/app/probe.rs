@@ -37,9 +37,12 @@ pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
         let probes: Result<Vec<()>, _> =
             join_all(stores().map(Store::probe)).await.into_iter().collect();
         let latency = started.elapsed();
-        let wait = if probes.is_ok() { FRESH } else { RETRY };
+        let circuits = stores().flat_map(|store| innermost(store).circuits());
+        let open_circuits = circuits.filter(|circuit| circuit.is_open).count();
+        let wait = if probes.is_ok() && open_circuits == 0 { FRESH } else { RETRY };
         health.update(|facts| {
             facts.store.is_connected = is_connected;
+            facts.store.open_circuits = open_circuits;
             facts.store.has_answered |= probes.is_ok();
             facts.store.fault = probes.err().map(|error| error.to_string());
             facts.store.latency = Some(latency);

@@ -93,7 +93,7 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let core = Core::new(&settings, counters::open(&settings), clock.clone());
+    let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
     if let Some(tls) = &listeners.tls {
@@ -197,8 +197,10 @@ fn example() -> FileSet {
 
 fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &mut JoinSet<()>) {
     if let AnyStore::Memory(memory) = counters::innermost(&fronts[0].service.store) {
-        tasks.spawn(probe::sweep(Arc::clone(memory), clock));
+        tasks.spawn(probe::sweep(Arc::clone(memory), clock.clone()));
     }
+    let reserve = fronts[0].service.store.reserve.counters();
+    tasks.spawn(probe::sweep(Arc::clone(reserve), clock));
     tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(health)));
 }
 
@@ -288,7 +290,7 @@ fn http_state(
         let mut snapshot = Snapshot::default();
         series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
         page.take(&snapshot);
-        series::collect(&facts.facts(), &fronts[0].service.store, page);
+        series::collect(&facts.facts(), &fronts, page);
         sockets.collect(page);
     };
     Ok(HttpState {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Counters, Fronts, counters, process};
+use super::{Fronts, counters, process};
 use crate::health::{Facts, XdsFacts};
 use crate::store::AnyStore;
 use crate::store::memcached::MemcachedStats;
@@ -50,7 +50,8 @@ pub(super) fn read(fronts: &Fronts, tls: Option<&Acceptor>, snapshot: &mut Snaps
 }
 
 /// Adds what is Tidegate's own, for the page.
-pub(super) fn collect(facts: &Facts, store: &Counters, page: &mut Page) {
+pub(super) fn collect(facts: &Facts, fronts: &Fronts, page: &mut Page) {
+    let store = &fronts[0].service.store;
     let gauge = |page: &mut Page, name, help, value: f64| {
         page.sample((name, Kind::Gauge, help), &[], value);
     };
@@ -96,7 +97,71 @@ pub(super) fn collect(facts: &Facts, store: &Counters, page: &mut Page) {
     if let AnyStore::Memory(memory) = counters::innermost(store) {
         gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
     }
+    collect_faults(fronts, page);
     process::collect(page);
+}
+
+/// What was answered without the store, and why.
+fn collect_faults(fronts: &Fronts, page: &mut Page) {
+    let mut circuits: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for front in fronts.iter() {
+        for circuit in counters::innermost(&front.service.store).circuits() {
+            let (open, opened) = circuits.entry(circuit.server).or_default();
+            *open += u64::from(circuit.is_open);
+            *opened += circuit.opened;
+        }
+    }
+    for (server, (open, _)) in &circuits {
+        let help = "Connections to a Redis server that decisions do not use for now.";
+        page.sample(
+            ("tidegate_circuits_open", Kind::Gauge, help),
+            &[("server", server)],
+            *open as f64,
+        );
+    }
+    for (server, (_, opened)) in &circuits {
+        let help = "How often decisions left a connection to a Redis server alone.";
+        page.sample(
+            ("tidegate_circuits_opened_total", Kind::Counter, help),
+            &[("server", server)],
+            *opened as f64,
+        );
+    }
+    let stats = fronts[0].service.store.reserve.stats();
+    for (name, kind, help, value) in [
+        (
+            "tidegate_decisions_late_total",
+            Kind::Counter,
+            "Decisions that did not wait any longer for the store.",
+            stats.late,
+        ),
+        (
+            "tidegate_local_counters",
+            Kind::Gauge,
+            "Counters held for limits that count here when the store cannot say.",
+            stats.counters,
+        ),
+        (
+            "tidegate_local_hits_owed",
+            Kind::Gauge,
+            "Hits counted here that the store is yet to be told of.",
+            stats.owed,
+        ),
+        (
+            "tidegate_local_hits_repaid_total",
+            Kind::Counter,
+            "Hits counted here that the store was told of.",
+            stats.repaid,
+        ),
+        (
+            "tidegate_local_hits_unpaid_total",
+            Kind::Counter,
+            "Hits counted here that the store will not be told of.",
+            stats.unpaid,
+        ),
+    ] {
+        page.sample((name, kind, help), &[], value as f64);
+    }
 }
 
 fn of_certificates(status: &TlsStatus) -> LoadStats {

@@ -26,7 +26,7 @@ pub(crate) fn run(check: &Check) -> anyhow::Result<ExitCode> {
     for path in &check.paths {
         files.extend(read(path)?);
     }
-    Ok(judge(&files, Options { merge_domains: check.merge_domains }))
+    Ok(judge(&files, Options { merge_domains: check.merge_domains, ..Options::default() }))
 }
 
 /// Prints every error and warning about `files`, which are one set.

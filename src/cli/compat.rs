@@ -96,7 +96,8 @@ fn config_check(check: &ConfigCheck) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let verdict = check::judge(&files, Options { merge_domains: check.merge_domains });
+    let verdict =
+        check::judge(&files, Options { merge_domains: check.merge_domains, ..Options::default() });
     if [code, verdict] == [ExitCode::SUCCESS; 2] {
         println!("all rules are ok");
         return Ok(verdict);

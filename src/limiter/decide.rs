@@ -5,7 +5,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::plan::{Counted, Item, Plan};
-use super::{Count, Direction, Meter, Policy, Tally, Window};
+use super::{Count, Direction, Meter, Policy, Source, Tally, Window};
 use crate::clock::Timestamp;
 use crate::rules::{Limit, RuleId, Ruleset};
 
@@ -16,6 +16,9 @@ pub enum Verdict {
     Ok,
     /// It may not.
     OverLimit,
+    /// Nobody could say. Only a descriptor is answered so, and only where the request is
+    /// refused for another one.
+    Unknown,
 }
 
 /// The answer to a request.
@@ -67,6 +70,9 @@ pub struct Applied {
 }
 
 /// Decides from `counts`, which answer the plan's operations in order.
+///
+/// What [nobody](Source::Nobody) could answer for refuses nothing: if the whole is over limit,
+/// it is for what is known. That it is not over limit says nothing then.
 pub fn decide(ruleset: &Ruleset, plan: Plan, counts: &[Count], policy: &Policy) -> Decision {
     let now = plan.batch.now;
     let statuses: SmallVec<[Status; 4]> = plan
@@ -101,6 +107,10 @@ fn unlimited(rule: RuleId) -> Status {
     Status { verdict: Verdict::Ok, applied: None, remaining: u32::MAX, rule: Some(rule) }
 }
 
+fn unknown(rule: Option<RuleId>) -> Status {
+    Status { verdict: Verdict::Unknown, applied: None, remaining: 0, rule }
+}
+
 fn judge(
     ruleset: &Ruleset,
     counted: Counted,
@@ -111,6 +121,9 @@ fn judge(
     let Some(((index, limit), count)) = telling(&limits, counts) else { return free() };
     let shadow = rule.is_some_and(|id| ruleset.rule(id).shadow_mode);
     let over = !count.admitted;
+    if !over && counts.iter().any(|count| count.source == Source::Nobody) {
+        return unknown(rule);
+    }
     let tally = match direction {
         Direction::GiveBack => Tally { given_back: hits, ..Tally::default() },
         Direction::Spend => {
@@ -172,7 +185,7 @@ enum Role {
 
 fn role(ruleset: &Ruleset, status: &Status, policy: &Policy) -> Role {
     match status.rule {
-        Some(_) if status.applied.is_none() => Role::None,
+        Some(_) if status.applied.is_none() && status.verdict != Verdict::Unknown => Role::None,
         _ if policy.quota_mode => Role::Quota,
         Some(id) if ruleset.rule(id).quota_mode => Role::Quota,
         _ => Role::Limit,

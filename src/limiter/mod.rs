@@ -30,6 +30,8 @@ pub use tally::Tally;
 pub use token_bucket::Span;
 pub use window::Window;
 
+use crate::rules::OnStoreError;
+
 /// What holds for every decision of a process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -43,6 +45,8 @@ pub struct Policy {
     pub quota_mode: bool,
     /// A request of which any limit is exceeded spends from no other one.
     pub stop_when_over: bool,
+    /// What limits that requests bring do when the store cannot say.
+    pub on_store_error: OnStoreError,
 }
 
 impl Default for Policy {
@@ -53,6 +57,7 @@ impl Default for Policy {
             shadow_mode: false,
             quota_mode: false,
             stop_when_over: false,
+            on_store_error: OnStoreError::Error,
         }
     }
 }

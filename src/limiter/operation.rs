@@ -20,6 +20,8 @@ pub struct Batch {
     pub now: Timestamp,
     /// What sets of several operations spend when they are refused.
     pub refused_sets: RefusedSets,
+    /// How long the caller waits for the answer, if that was said.
+    pub patience: Option<Duration>,
     keys: SmallVec<[u8; 256]>,
     operations: SmallVec<[Operation; 4]>,
 }
@@ -180,6 +182,17 @@ pub enum Source {
     Lease,
     /// Nobody who knows: the store could not say, and the limit says what to do then.
     Fallback,
+    /// Nobody: the store could not say, and the limit leaves what to do to the caller. The
+    /// rest of such a count means nothing.
+    Nobody,
+}
+
+impl Count {
+    /// The count of an operation that nobody could answer for.
+    pub fn unknown(now: Timestamp) -> Self {
+        let source = Source::Nobody;
+        Self { after: 0, admitted: true, spent: false, wait: None, at: now, source }
+    }
 }
 
 impl Batch {

@@ -65,6 +65,7 @@ pub fn plan(ruleset: &Ruleset, request: &Request<'_>, now: Timestamp, policy: &P
         items: SmallVec::with_capacity(request.descriptors().len()),
         domain_unknown: domain.is_none(),
     };
+    plan.batch.patience = request.patience;
     let Some(domain) = domain else {
         plan.items.resize(request.descriptors().len(), Item::Free);
         return plan;
@@ -241,7 +242,11 @@ impl Planner<'_, '_, '_> {
                 meter.refused = Refused::Spare;
             }
             let part = Part { group: index as u16, quota };
-            let leeway = Leeway::of(limit);
+            let mut leeway = Leeway::of(limit);
+            if counted.rule.is_none() {
+                // A limit that the request brought says nothing about it.
+                leeway.on_store_error = self.policy.on_store_error;
+            }
             batch.push(NewOperation { meter, action, set, part, leeway }, |key| {
                 let kind = Kind::of(limit, *i);
                 let steps = &self.matches[index].1;

@@ -2,6 +2,7 @@
 //! no allocation.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -14,6 +15,8 @@ pub struct Request<'a> {
     pub domain: &'a str,
     /// Hits of each descriptor that has none of its own; 0 means 1.
     pub hits_addend: u32,
+    /// How long the caller waits for the answer, if that was said.
+    pub patience: Option<Duration>,
     entries: SmallVec<[Entry<'a>; 8]>,
     descriptors: SmallVec<[Descriptor; 4]>,
 }

@@ -148,7 +148,7 @@ pub enum Accuracy {
     Leased,
 }
 
-/// What to do when the store cannot say. (Only [`OnStoreError::Error`] is built.)
+/// What to do when the store cannot say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStoreError {
     /// The caller gets an error and decides.
@@ -160,4 +160,19 @@ pub enum OnStoreError {
     Deny,
     /// Count here, with this replica's share.
     Local,
+}
+
+impl OnStoreError {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Allow, Self::Deny, Self::Local];
+
+    /// How rules and settings write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Local => "local",
+        }
+    }
 }

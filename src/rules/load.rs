@@ -152,7 +152,10 @@ impl Loader {
             Ok(name) => self.domain(name, at).unwrap_or_else(|_| self.detached(at)),
             Err(Reported) => self.detached(at),
         };
-        self.defaults = Defaults::read(fields.get("defaults"), path, &mut self.report);
+        let of_process =
+            Defaults { on_store_error: Some(self.options.on_store_error), ..Defaults::default() };
+        let of_file = Defaults::read(fields.get("defaults"), path, &mut self.report);
+        self.defaults = of_file.or(of_process);
         self.spending(fields.get("all_or_nothing"), name.as_deref().ok(), path);
         let parent = Parent { node: self.domain, path };
         self.descriptors(fields.get("descriptors"), parent);

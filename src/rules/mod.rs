@@ -53,6 +53,8 @@ pub struct SourceFile {
 pub struct Options {
     /// Files or resources of one domain add up instead of excluding each other.
     pub merge_domains: bool,
+    /// What limits do when the store cannot say, where neither they nor their file say.
+    pub on_store_error: OnStoreError,
 }
 
 /// A ruleset and what is odd about where it comes from.

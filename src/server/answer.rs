@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::Activity;
 use crate::service::Service;
 use crate::store::Store;
 use crate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use crate::wire::{Bounds, Failure, Layout, request, response};
+use crate::wire::{Bounds, Failure, Layout, decided_by, patience, request, response};
 
 /// Answers request messages.
 #[derive(Debug)]
@@ -19,6 +21,15 @@ pub struct Front<S> {
     pub layout: Layout,
     /// Counts what is under way.
     pub activity: Arc<Activity>,
+}
+
+/// A message, and what stands beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The answer.
+    pub message: RateLimitResponse,
+    /// Who decided, where it was not the store alone.
+    pub decided_by: Option<HeaderValue>,
 }
 
 impl<S: Store> Front<S> {
@@ -36,16 +47,34 @@ impl<S: Store> Front<S> {
         Self { service, bounds: self.bounds, layout: self.layout.clone(), activity }
     }
 
-    /// Decides `message`.
+    /// Decides `message`, for a caller without a deadline.
     ///
     /// # Errors
     ///
     /// [`Failure`], when there is no decision.
     pub async fn answer(&self, message: &RateLimitRequest) -> Result<RateLimitResponse, Failure> {
+        Ok(self.answer_in_time(message, None).await?.message)
+    }
+
+    /// Decides `message`, for a caller that waits so long, if it says that in a header.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`], when there is no decision.
+    pub async fn answer_in_time(
+        &self,
+        message: &RateLimitRequest,
+        timeout: Option<&[u8]>,
+    ) -> Result<Answered, Failure> {
         let _under_way = self.activity.begin();
-        let request = request(message, &self.bounds)
+        let mut request = request(message, &self.bounds)
             .inspect_err(|_| self.service.metrics.record_service_error())?;
+        request.patience = timeout.and_then(patience);
         let answer = self.service.check(&request).await?;
-        Ok(response(&answer, &request, &self.layout))
+        let decided_by = decided_by(&answer.stood_in);
+        Ok(Answered {
+            message: response(&answer, &request, &self.layout),
+            decided_by: decided_by.and_then(|text| HeaderValue::try_from(text).ok()),
+        })
     }
 }

@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -21,14 +21,14 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::accept::{Terms, connections};
-use super::{Front, Listener, Places};
+use super::{Answered, Front, Listener, Places};
 use crate::health::Health;
 use crate::store::Store;
 use crate::telemetry::Page;
 use crate::wire::json::Json;
 use crate::wire::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use crate::wire::{Failure, report_json};
+use crate::wire::{DECIDED_BY, Failure, GRPC_TIMEOUT, report_json};
 
 /// What the handlers need.
 pub struct HttpState<S> {
@@ -136,10 +136,20 @@ pub async fn serve(listener: Listener, router: Router, places: Places, stop: Can
     graceful.shutdown().await;
 }
 
-async fn json<S: Store>(State(state): State<HttpState<S>>, body: Bytes) -> Response {
-    match decide(&state, &body).await {
-        Ok((status, body)) => {
-            (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+async fn json<S: Store>(
+    State(state): State<HttpState<S>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    match decide(&state, (&headers, &body)).await {
+        Ok((body, answered)) => {
+            let status = status(&answered.message);
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            let mut response = (status, kind, body).into_response();
+            if let Some(decided_by) = answered.decided_by {
+                response.headers_mut().insert(DECIDED_BY, decided_by);
+            }
+            response
         }
         Err(failure) => {
             tracing::warn!(reason = %failure, "/json request not decided");
@@ -150,11 +160,12 @@ async fn json<S: Store>(State(state): State<HttpState<S>>, body: Bytes) -> Respo
 
 async fn decide<S: Store>(
     state: &HttpState<S>,
-    body: &[u8],
-) -> Result<(StatusCode, Vec<u8>), Failure> {
+    (headers, body): (&HeaderMap, &[u8]),
+) -> Result<(Vec<u8>, Answered), Failure> {
     let request = state.json.request(body)?;
-    let response = state.front.answer(&request).await?;
-    Ok((status(&response), state.json.response(&response)?))
+    let timeout = headers.get(GRPC_TIMEOUT).map(HeaderValue::as_bytes);
+    let answered = state.front.answer_in_time(&request, timeout).await?;
+    Ok((state.json.response(&answered.message)?, answered))
 }
 
 fn status(response: &RateLimitResponse) -> StatusCode {
@@ -174,7 +185,7 @@ fn refusal(failure: &Failure) -> Response {
             (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ],
-        format!("{reason}\n{failure}\n"),
+        format!("{reason}\n{}\n", failure.told()),
     )
         .into_response()
 }

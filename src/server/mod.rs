@@ -14,7 +14,7 @@ mod rate_limit;
 mod stats;
 
 pub use accept::{Arrivals, Host, Places, deal};
-pub use answer::Front;
+pub use answer::{Answered, Front};
 pub use debug::router as debug_router;
 pub use drain::{Activity, Shutdown};
 pub use grpc::{GrpcOptions, Reflection, serve as serve_grpc};

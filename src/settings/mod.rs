@@ -6,6 +6,7 @@
 //! the rooms that get them.
 
 pub mod duration;
+mod faults;
 mod listeners;
 mod memcached;
 mod metrics;
@@ -21,6 +22,7 @@ mod xds;
 
 use std::time::Duration;
 
+pub use faults::Faults;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
@@ -59,6 +61,8 @@ pub struct Settings {
     pub refusal_cache_bytes: Option<usize>,
     /// How many processes share the store, at most.
     pub replicas: u32,
+    /// What is answered when the store cannot say.
+    pub faults: Faults,
     /// How many threads serve gRPC; 0: as many as there are cores.
     pub workers: usize,
     /// How requests are decided.

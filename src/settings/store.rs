@@ -49,7 +49,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> Store {
         "TIDEGATE_STORE_TIMEOUT",
         200 * MS,
         MS..=60_000 * MS,
-        "How long one decision waits for its counters.",
+        "How long a call to the store may take; one without an answer by then counts as lost, and the \
+         connection as suspicious. Decisions do not wait as long (TIDEGATE_DECISION_TIMEOUT).",
     );
     let max_counters = r.within(
         "TIDEGATE_MEMORY_MAX_COUNTERS",

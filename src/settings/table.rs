@@ -6,9 +6,10 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, metrics, store, xds};
+use super::{Bounds, Log, Rules, Settings, Shutdown, faults, listeners, metrics, store, xds};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
+use crate::rules::OnStoreError;
 use crate::sources::files;
 use crate::telemetry::logs;
 use crate::wire::{self, HeaderNames, Layout};
@@ -24,7 +25,7 @@ const MILLION: usize = 1_000_000;
 pub(super) fn read(r: &mut Reader<'_>) -> Settings {
     let listeners = listeners::read(r);
     let (metrics, prometheus) = metrics::read(r, listeners.prometheus);
-    Settings {
+    let mut settings = Settings {
         http: listeners.http,
         debug: listeners.debug,
         grpc: listeners.grpc,
@@ -40,13 +41,16 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
         replicas: replicas(r),
+        faults: faults::read(r),
         limiter: limiter(r),
         answer: answer(r),
         bounds: bounds(r),
         workers: workers(r),
         shutdown: shutdown(r),
         warnings: Vec::new(),
-    }
+    };
+    settings.limiter.on_store_error = settings.faults.on_store_error;
+    settings
 }
 
 fn log(r: &mut Reader<'_>) -> Log {
@@ -163,6 +167,7 @@ fn refusal_cache(r: &mut Reader<'_>) -> Option<usize> {
 fn limiter(r: &mut Reader<'_>) -> Policy {
     r.group("Decisions");
     Policy {
+        on_store_error: OnStoreError::default(),
         near_limit_ratio: r
             .read("NEAR_LIMIT_RATIO", Ratio(0.8), "A count above this part of a limit is near it.")
             .0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Replaced;
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::rules::{Accuracy, Loaded, OnStoreError, Options, Rejected, Ruleset};
+use crate::rules::{Accuracy, Loaded, Options, Rejected, Ruleset};
 use crate::service::{Rules, Snapshot};
 use crate::store::Abilities;
 use crate::telemetry::Metrics;
@@ -150,9 +150,6 @@ fn tell_what_is_not_built(ruleset: &Ruleset) {
     let limits = || ruleset.rules().iter().flat_map(|rule| &rule.limits).map(|l| l.limit);
     if limits().any(|limit| limit.accuracy != Accuracy::Exact) {
         tracing::warn!("accuracy: leased is not built yet; such limits count exactly");
-    }
-    if limits().any(|limit| limit.on_store_error != OnStoreError::Error) {
-        tracing::warn!("on_store_error is not built yet; callers get an error");
     }
 }
 

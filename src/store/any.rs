@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::memcached::MemcachedStore;
 use super::memory::MemoryStore;
-use super::redis::{PerSecondStore, RedisStore};
+use super::redis::{Circuit, PerSecondStore, RedisStore};
 use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::Batch;
 
@@ -19,6 +19,17 @@ pub enum AnyStore {
     PerSecond(PerSecondStore),
     /// In memcached.
     Memcached(MemcachedStore),
+}
+
+impl AnyStore {
+    /// The circuits to its servers, where there are such.
+    pub fn circuits(&self) -> Vec<Circuit> {
+        match self {
+            Self::Redis(store) => store.circuits(),
+            Self::PerSecond(store) => store.circuits(),
+            Self::Memory(_) | Self::Memcached(_) => Vec::new(),
+        }
+    }
 }
 
 impl Store for AnyStore {

@@ -21,7 +21,7 @@ use shard::{Fingerprint, Shard};
 
 use super::{Counts, Store, StoreError};
 use crate::clock::Timestamp;
-use crate::limiter::{Action, Batch, Count, Operation, State, Step};
+use crate::limiter::{Action, Batch, Count, Meter, Operation, Refused, State, Step};
 
 /// How many counters a shard of a full store has, at most on average.
 const COUNTERS_PER_SHARD: usize = 1024;
@@ -119,9 +119,8 @@ impl MemoryStore {
         &self.shards[at & (self.shards.len() - 1)].0
     }
 
-    fn fingerprint(&self, batch: &Batch, operation: &Operation) -> Fingerprint {
-        let (key, shards) = (batch.key(operation), self.shards.len());
-        Fingerprint::of(key, &operation.meter, (self.hash_keys, shards))
+    fn fingerprint(&self, key: &[u8], meter: &Meter) -> Fingerprint {
+        Fingerprint::of(key, meter, (self.hash_keys, self.shards.len()))
     }
 
     fn sweep_shard(&self, shard: &mut Shard, now: Timestamp) -> usize {
@@ -133,7 +132,7 @@ impl MemoryStore {
     /// Applies a set of one operation.
     fn apply_one(&self, batch: &Batch, operation: &Operation) -> Result<Count, StoreError> {
         let Operation { meter, action, .. } = *operation;
-        let fingerprint = self.fingerprint(batch, operation);
+        let fingerprint = self.fingerprint(batch.key(operation), &meter);
         let mut shard = self.shard(fingerprint.shard).lock();
         let now = shard.now(batch.now);
         if let Some(counter) = shard.find_mut(fingerprint) {
@@ -147,6 +146,44 @@ impl MemoryStore {
             shard.insert(fingerprint, &meter, step.state);
         }
         Ok(meter.count(&step, action, now))
+    }
+
+    /// Has a counter hold at least that many hits, whatever its limit; without room for it,
+    /// nothing.
+    pub(super) fn raise(&self, (key, meter): (&[u8], &Meter), count: u64, now: Timestamp) {
+        let meter = Meter { refused: Refused::Spend, ..*meter };
+        let fingerprint = self.fingerprint(key, &meter);
+        let mut shard = self.shard(fingerprint.shard).lock();
+        let now = shard.now(now);
+        let held = shard.find(fingerprint).map(|counter| counter.state);
+        let state = held.unwrap_or_default();
+        let look = Action::Spend(0);
+        let used = meter.count(&meter.step(state, look, now), look, now).after;
+        if used >= count {
+            return;
+        }
+        let step = meter.step(state, Action::Spend(count - used), now);
+        if let Some(counter) = shard.find_mut(fingerprint) {
+            counter.set(&meter, step.state);
+        } else if self.reserve(&mut shard, now).is_ok() {
+            shard.insert(fingerprint, &meter, step.state);
+        }
+    }
+
+    /// Applies a batch, here and now.
+    pub(super) fn apply_now(&self, batch: &Batch) -> Counts {
+        let mut counts = Counts::new();
+        for set in batch.sets() {
+            match set {
+                [operation] => counts.push(self.apply_one(batch, operation)),
+                _ => match self.apply_set(batch, set) {
+                    Ok(answers) => counts.extend(answers.into_iter().map(Ok)),
+                    // Nobody can say which of them had no room.
+                    Err(error) => counts.extend(iter::repeat_n(Err(error), set.len())),
+                },
+            }
+        }
+        counts
     }
 
     /// Takes room for one more counter.
@@ -178,18 +215,7 @@ fn begins(action: Action, step: &Step) -> bool {
 
 impl Store for MemoryStore {
     async fn apply(&self, batch: &Batch) -> Counts {
-        let mut counts = Counts::new();
-        for set in batch.sets() {
-            match set {
-                [operation] => counts.push(self.apply_one(batch, operation)),
-                _ => match self.apply_set(batch, set) {
-                    Ok(answers) => counts.extend(answers.into_iter().map(Ok)),
-                    // Nobody can say which of them had no room.
-                    Err(error) => counts.extend(iter::repeat_n(Err(error), set.len())),
-                },
-            }
-        }
-        counts
+        self.apply_now(batch)
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -33,7 +33,7 @@ mod split;
 
 pub use abilities::Abilities;
 pub use any::AnyStore;
-pub use fallback::Fallback;
+pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats};
 pub use leases::Leases;
 pub use refusals::{RefusalCache, Refusals};
 
@@ -85,9 +85,12 @@ impl<S: Store> Store for Arc<S> {
 /// Why a store cannot say.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// There is no connection, or it broke; the operation may have been counted.
+    /// There is nobody to ask: no connection, or no trust in it. Nothing was counted.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The connection broke before the answer came; the operation may have been counted.
+    #[error("the connection to the store broke: {0}")]
+    Broken(String),
     /// No answer came in time; the operation may have been counted.
     #[error("the store did not answer within {0:?}")]
     Timeout(Duration),

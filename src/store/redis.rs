@@ -8,6 +8,7 @@
 //! begins it: no lost reply leaves one that stays for ever.
 
 mod address;
+mod breaker;
 mod cluster;
 mod config;
 mod dial;
@@ -32,7 +33,9 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use address::{Address, RedisConfigError, SocketType};
+pub use breaker::Breaking;
 pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
+pub use link::Circuit;
 pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
 
@@ -116,12 +119,20 @@ impl RedisStore {
         self.config.describe()
     }
 
-    /// Whether there is a connection, in a cluster to the owner of every slot, now and
-    /// whenever that changes.
+    /// Whether there is a connection that may be asked, in a cluster to the owner of every
+    /// slot, now and whenever that changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
         match &self.servers {
             Servers::One(group) => group.node().link().up(),
             Servers::Cluster { cluster, .. } => cluster.up(),
+        }
+    }
+
+    /// The circuits to all servers that are known, as of now.
+    pub fn circuits(&self) -> Vec<Circuit> {
+        match &self.servers {
+            Servers::One(group) => vec![group.node().link().circuit()],
+            Servers::Cluster { cluster, .. } => cluster.circuits(),
         }
     }
 
@@ -130,7 +141,7 @@ impl RedisStore {
         let stats = match &self.servers {
             Servers::One(group) => RedisStats {
                 opened: group.node().link().opened(),
-                active: u64::from(group.node().is_up()),
+                active: u64::from(group.node().link().is_connected()),
                 errors: 0,
             },
             Servers::Cluster { cluster, .. } => cluster.stats(),

@@ -66,7 +66,7 @@ pub(super) async fn apply<S: Shards>(shards: &Arc<S>, batch: &Batch) -> Counts {
     let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
     match tokio::time::timeout(timeout, task).await {
         Ok(Ok(counts)) => counts,
-        Ok(Err(error)) => all(StoreError::Unavailable(error.to_string())),
+        Ok(Err(error)) => all(StoreError::Broken(error.to_string())),
         Err(_) => all(StoreError::Timeout(timeout)),
     }
 }

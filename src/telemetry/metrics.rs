@@ -17,7 +17,7 @@ use super::paths::PathCounters;
 use super::prometheus::{Kind, Page};
 use super::timing::{Durations, Method, Queue, Timer};
 use crate::limiter::{Decision, Plan, Tally};
-use crate::rules::{RuleId, Ruleset};
+use crate::rules::{OnStoreError, RuleId, Ruleset};
 
 /// The counters of a ruleset's rules, looked up once when it is loaded.
 #[derive(Debug, Default)]
@@ -63,6 +63,7 @@ pub struct Metrics {
     check: Durations,
     service_errors: Counter,
     store_errors: Counter,
+    stood_in: [Counter; OnStoreError::ALL.len()],
     global_shadow: Counter,
     loads: Counter,
     failed_loads: Counter,
@@ -96,6 +97,7 @@ impl Metrics {
             naming: Arc::new(naming),
             service_errors: Counter::default(),
             store_errors: Counter::default(),
+            stood_in: Default::default(),
             global_shadow: Counter::default(),
             loads: Counter::default(),
             failed_loads: Counter::default(),
@@ -136,6 +138,18 @@ impl Metrics {
             self.add(handles, rule, path, &Tally { total, ..Tally::default() });
         }
         self.store_errors.add(1);
+    }
+
+    /// Counts a request that was decided although the store could not say everything.
+    pub fn record_partial_failure(&self) {
+        self.store_errors.add(1);
+    }
+
+    /// Counts the policies of limits that the store could not answer for.
+    pub fn record_stood_in(&self, policies: &[OnStoreError]) {
+        for policy in policies {
+            self.stood_in[*policy as usize].add(1);
+        }
     }
 
     /// Counts a request that could not be planned.
@@ -227,6 +241,17 @@ impl Metrics {
         page.take(&snapshot);
         for method in Method::ALL {
             page.histogram(method.name(), self.durations(method));
+        }
+        for (policy, decisions) in OnStoreError::ALL.iter().zip(&self.stood_in).skip(1) {
+            page.sample(
+                (
+                    "tidegate_fallback_decisions_total",
+                    Kind::Counter,
+                    "Decisions in which on_store_error took part, by what it says.",
+                ),
+                &[("policy", policy.name())],
+                decisions.get() as f64,
+            );
         }
         let mut own = |name, kind, help, value: u64| {
             page.sample((name, kind, help), &[], value as f64);

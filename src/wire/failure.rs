@@ -32,7 +32,9 @@ impl Failure {
             }
             Self::Check(CheckError::NoRules) => Code::Unavailable,
             Self::Check(CheckError::Store(error)) => match error {
-                StoreError::Unavailable(_) | StoreError::Refused(_) => Code::Unavailable,
+                StoreError::Unavailable(_) | StoreError::Broken(_) | StoreError::Refused(_) => {
+                    Code::Unavailable
+                }
                 StoreError::Timeout(_) => Code::DeadlineExceeded,
                 StoreError::Full(_) => Code::ResourceExhausted,
             },
@@ -48,8 +50,24 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What the caller is told. What a store says may name addresses and paths, which are for
+    /// the log and the health report.
+    pub fn told(&self) -> String {
+        let Self::Check(CheckError::Store(error)) = self else { return self.to_string() };
+        match error {
+            StoreError::Unavailable(_) => "the store is unavailable",
+            StoreError::Broken(_) => "the connection to the store broke",
+            StoreError::Timeout(_) => "the store did not answer in time",
+            StoreError::Refused(_) => "the store answered with an error",
+            StoreError::Full(_) => "the store is full",
+        }
+        .to_owned()
+    }
+}
+
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        Self::new(failure.code(), failure.to_string())
+        Self::new(failure.code(), failure.told())
     }
 }

@@ -4,6 +4,7 @@
 //! becomes a gRPC code or an HTTP status in [`Failure`].
 
 pub mod discovery;
+mod edge;
 mod failure;
 mod health;
 pub mod json;
@@ -11,6 +12,7 @@ mod metadata;
 mod request;
 mod response;
 
+pub use edge::{DECIDED_BY, GRPC_TIMEOUT, decided_by, patience};
 pub use failure::Failure;
 pub use health::{report, report_json};
 pub use request::{Bounds, RequestError, request};

@@ -56,6 +56,7 @@ fn code(verdict: Verdict) -> Code {
     match verdict {
         Verdict::Ok => Code::Ok,
         Verdict::OverLimit => Code::OverLimit,
+        Verdict::Unknown => Code::Unknown,
     }
 }
 

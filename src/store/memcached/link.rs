@@ -115,8 +115,8 @@ impl Link {
                 }
             }
             Ok(None) => match &*self.state.load_full() {
-                Err(reason) => Err(self.unavailable(reason)),
-                Ok(_) => Err(self.unavailable("the connection was replaced")),
+                Err(reason) => Err(self.broken(reason)),
+                Ok(_) => Err(self.broken("the connection was replaced")),
             },
             Err(_) => {
                 live.unanswered(deadline.timeout);
@@ -178,6 +178,10 @@ impl Link {
 
     fn unavailable(&self, reason: &str) -> StoreError {
         StoreError::Unavailable(format!("{}: {reason}", self.address))
+    }
+
+    fn broken(&self, reason: &str) -> StoreError {
+        StoreError::Broken(format!("{}: {reason}", self.address))
     }
 }
 

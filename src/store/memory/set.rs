@@ -42,7 +42,8 @@ impl MemoryStore {
         batch: &Batch,
         set: &[Operation],
     ) -> Result<SetCounts, StoreError> {
-        let named = |operation| (operation, self.fingerprint(batch, operation));
+        let named =
+            |operation| (operation, self.fingerprint(batch.key(operation), &operation.meter));
         let set: SmallVec<[Named<'_>; 4]> = set.iter().map(named).collect();
         let mut locked = self.lock(&set);
         let now = locked.now(batch.now);

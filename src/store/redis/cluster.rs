@@ -34,7 +34,7 @@ use super::dial::Dialer;
 use super::group::{Answer, Lane, Manner, all};
 use super::slots::slot;
 use super::topology::Direction;
-use super::{RedisStats, refused, script};
+use super::{Circuit, RedisStats, refused, script};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Listener;
 use crate::store::split::Shards;
@@ -97,6 +97,11 @@ impl Cluster {
     pub(super) fn stats(&self) -> RedisStats {
         let (opened, active) = self.nodes.connections();
         RedisStats { opened, active, errors: 0 }
+    }
+
+    /// The circuits to all nodes.
+    pub(super) fn circuits(&self) -> Vec<Circuit> {
+        self.nodes.circuits()
     }
 
     /// Asks all owners of slots for a sign of life.
@@ -163,7 +168,8 @@ impl Cluster {
     async fn send(&self, way: &Way, batch: &Batch) -> Answer {
         let answer = way.owner.group.apply(way.lane, batch).await;
         let is_lost = |count: &Result<_, StoreError>| {
-            matches!(count, Err(StoreError::Unavailable(_) | StoreError::Timeout(_)))
+            use StoreError::{Broken, Timeout, Unavailable};
+            matches!(count, Err(Unavailable(_) | Broken(_) | Timeout(_)))
         };
         if answer.as_ref().is_ok_and(|counts| counts.first().is_some_and(is_lost)) {
             self.stale.notify_one();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::address::{Address, Place, RedisConfigError, SocketType};
+use super::breaker::Breaking;
 use super::login::{Credentials, Login};
 use crate::store::secret::Secret;
 use crate::tls::ClientTls;
@@ -62,6 +63,8 @@ pub struct Dialing {
     /// How long one attempt may take, name resolution and greeting included; none of its
     /// other steps gets more than a second of it. One second.
     pub connect_timeout: Duration,
+    /// When the server is not asked any more. Nothing is slow.
+    pub breaking: Breaking,
 }
 
 /// The clock of sliding windows and buckets. (Fixed windows go by the batch's, as
@@ -148,6 +151,7 @@ impl RedisConfig {
                 db: place.db,
                 tls: place.is_encrypted.then(ClientTls::default),
                 connect_timeout: Duration::from_secs(1),
+                breaking: Breaking::default(),
             },
             timeout: Duration::from_millis(500),
             expiration_jitter_max_secs: 0,

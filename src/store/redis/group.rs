@@ -120,7 +120,7 @@ impl Group {
         arrived.notify_one();
         match tokio::time::timeout(config.timeout, answered).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Ok(all(batch, &StoreError::Unavailable("the store has ended".into()))),
+            Ok(Err(_)) => Ok(all(batch, &StoreError::Broken("the store has ended".into()))),
             Err(_) => Ok(all(batch, &StoreError::Timeout(config.timeout))),
         }
     }

@@ -13,10 +13,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, ServerErrorKind, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use super::address::Address;
+use super::breaker::{Breaker, Breaking, Change};
 use super::config::Dialing;
 use super::dial::{Dialer, Line, is_answer};
 use super::login::Credentials;
@@ -30,15 +31,34 @@ use crate::store::refusals::Listener;
 /// within the longest of them, or within the second that a step of dialling may take.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// How long a server that is not trusted has to give a sign of life, and how long it is left
+/// alone after it gave none. (Three in a row end the connection; see `unanswered`.)
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection, or the time between two.
 pub(super) struct Link {
     state: ArcSwap<State>,
     up: watch::Sender<bool>,
     opened: AtomicU64,
+    breaker: Breaker,
+    name: String,
+    /// The circuit was opened.
+    doubted: Notify,
     /// Whether the connection tells of what other processes give back.
     hears: AtomicBool,
     listener: Option<Mutex<Listener>>,
+}
+
+/// Whether decisions ask a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circuit {
+    /// Where the server is.
+    pub server: String,
+    /// They do not: it left a call unanswered, or was slow several times in a row.
+    pub is_open: bool,
+    /// How often that was so, since the start.
+    pub opened: u64,
 }
 
 /// The server that a link leads to.
@@ -61,9 +81,12 @@ struct Live {
 }
 
 impl Link {
-    /// A link without a connection. [`Link::keep`] opens one.
-    pub(super) fn new(listener: Option<Listener>) -> Self {
+    /// A link to the server of that name, without a connection. [`Link::keep`] opens one.
+    pub(super) fn new(name: String, breaking: Breaking, listener: Option<Listener>) -> Self {
         Self {
+            breaker: Breaker::new(breaking),
+            name,
+            doubted: Notify::new(),
             listener: listener.map(Mutex::new),
             state: ArcSwap::from_pointee(Err("not connected yet".to_owned())),
             up: watch::Sender::new(false),
@@ -77,7 +100,7 @@ impl Link {
         self.hears.load(Ordering::SeqCst)
     }
 
-    /// Whether there is a connection, now and later.
+    /// Whether there is a connection that may be asked, now and later.
     pub(super) fn up(&self) -> watch::Receiver<bool> {
         self.up.subscribe()
     }
@@ -85,6 +108,34 @@ impl Link {
     /// How many connections were opened.
     pub(super) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a connection, be it one that is not asked.
+    pub(super) fn is_connected(&self) -> bool {
+        self.state.load().is_ok()
+    }
+
+    /// Whether the circuit is open and how often it was opened, and where the server is.
+    pub(super) fn circuit(&self) -> Circuit {
+        let (is_open, opened) = (self.breaker.is_open(), self.breaker.opened());
+        Circuit { server: self.name.clone(), is_open, opened }
+    }
+
+    /// Like [`Link::call`], for decisions: a server that is not trusted is not asked, and the
+    /// answer comes at once.
+    pub(super) async fn decide<F>(
+        &self,
+        timeout: Duration,
+        ask: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<Value, StoreError>
+    where
+        F: Future<Output = RedisResult<Value>>,
+    {
+        if self.breaker.is_open() && self.is_connected() {
+            let reason = "the circuit is open, as the server does not answer in time";
+            return Err(StoreError::Unavailable(reason.to_owned()));
+        }
+        self.call(timeout, ask).await
     }
 
     /// Asks once, within the deadline. Without a connection the answer comes at once.
@@ -101,18 +152,24 @@ impl Link {
             Ok(live) => live,
             Err(reason) => return Err(StoreError::Unavailable(reason.clone())),
         };
+        let started = Instant::now();
         match tokio::time::timeout(timeout, ask(live.connection.clone())).await {
             Ok(Ok(reply)) => {
                 live.answered(&reply);
+                self.tell(self.breaker.answered(started, Instant::now()));
                 Ok(reply)
             }
-            Ok(Err(error)) if is_answer(&error) => Err(StoreError::Refused(error.to_string())),
+            Ok(Err(error)) if is_answer(&error) => {
+                self.tell(self.breaker.answered(started, Instant::now()));
+                Err(StoreError::Refused(error.to_string()))
+            }
             Ok(Err(error)) => {
                 live.fail(error.to_string());
-                Err(StoreError::Unavailable(error.to_string()))
+                Err(StoreError::Broken(error.to_string()))
             }
             Err(_) => {
                 live.unanswered(timeout);
+                self.tell(self.breaker.lost());
                 Err(StoreError::Timeout(timeout))
             }
         }
@@ -169,6 +226,8 @@ impl Link {
         self.state.store(Arc::new(Ok(live)));
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.set_hears(hears);
+        // It has just answered the greeting.
+        self.tell(self.breaker.close());
         self.up.send_replace(true);
         let closed = || "the connection was closed".to_owned();
         let reason = tokio::select! {
@@ -186,6 +245,38 @@ impl Link {
 }
 
 impl Link {
+    /// Asks a server that is not trusted for signs of life, for as long as it is polled.
+    pub(super) async fn probe(self: Arc<Self>) {
+        let ping = redis::cmd("PING");
+        loop {
+            self.doubted.notified().await;
+            while self.breaker.is_open() {
+                let ask = async |mut connection: MultiplexedConnection| {
+                    connection.send_packed_command(&ping).await
+                };
+                let sign = self.call(PROBE_TIMEOUT, ask).await;
+                if sign.is_err() || self.breaker.is_open() {
+                    tokio::time::sleep(PROBE_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Tells whoever wants to know that the circuit has changed.
+    fn tell(&self, change: Option<Change>) {
+        let server = &self.name;
+        match change {
+            None => return,
+            Some(Change::Opened) => {
+                tracing::warn!(server, "Redis does not answer in time: it is not asked for now");
+                self.doubted.notify_one();
+            }
+            Some(Change::Closed) => tracing::info!(server, "Redis answers again in time"),
+        }
+        let is_up = self.is_connected() && !self.breaker.is_open();
+        self.up.send_if_modified(|up| std::mem::replace(up, is_up) != is_up);
+    }
+
     fn set_hears(&self, hears: bool) {
         self.hears.store(hears, Ordering::SeqCst);
         if let Some(listener) = &self.listener {

@@ -39,7 +39,9 @@ impl Node {
         changed: Arc<Notify>,
         listener: Option<Listener>,
     ) -> Self {
-        let link = Arc::new(Link::new(listener));
+        let link = Link::new(target.to_string(), dialer.dialing.breaking, listener);
+        let link = Arc::new(link);
+        let probe = Arc::clone(&link).probe();
         let mut up = link.up();
         let keeper = Arc::clone(&link).keep(target, dialer);
         let tell = async move {
@@ -48,7 +50,7 @@ impl Node {
             }
         };
         let keeper = tokio::spawn(async move {
-            tokio::join!(keeper, tell);
+            tokio::join!(keeper, tell, probe);
         });
         Self { link, script: script::script(), _keeper: AbortOnDropHandle::new(keeper) }
     }
@@ -63,7 +65,7 @@ impl Node {
         self.link.hears()
     }
 
-    /// Whether there is a connection.
+    /// Whether there is a connection that may be asked.
     pub(super) fn is_up(&self) -> bool {
         *self.link.up().borrow()
     }
@@ -89,7 +91,7 @@ impl Node {
             }
             Ok(Value::Array(replies))
         };
-        self.link.call(timeout, ask).await.map(elements)
+        self.link.decide(timeout, ask).await.map(elements)
     }
 
     /// Sends commands that do not count and gives their replies.

@@ -167,7 +167,7 @@ impl<'b> Spanning<'b> {
     }
 
     fn error(&self, answers: &Answers) -> Option<StoreError> {
-        let missing = || StoreError::Unavailable("a counter of the set has no answer".into());
+        let missing = || StoreError::Broken("a counter of the set has no answer".into());
         self.placed().find_map(|(place, _)| match &answers[place] {
             Some(Ok(_)) => None,
             Some(Err(error)) => Some(error.clone()),
@@ -175,7 +175,12 @@ impl<'b> Spanning<'b> {
         })
     }
 
+    /// One part could not be asked: others were, and nobody knows what is left of that.
     fn fail(&self, error: StoreError, answers: &mut Answers) {
+        let error = match error {
+            StoreError::Unavailable(reason) => StoreError::Broken(reason),
+            error => error,
+        };
         for (place, _) in self.placed() {
             answers[place] = Some(Err(error.clone()));
         }

@@ -3,6 +3,7 @@
 mod bad_rules;
 mod command_line;
 mod companions;
+mod faults;
 mod hostile;
 mod http;
 mod lifecycle;

@@ -280,7 +280,7 @@ fn replaces_reaches_the_other_files_of_a_merged_domain() {
         ),
         file("b.yaml", "domain: shop\ndescriptors: [{key: b, rate_limit: {unit: day, name: x}}]"),
     ];
-    let found = load(&files, Options { merge_domains: true }).unwrap();
+    let found = load(&files, Options { merge_domains: true, ..Options::default() }).unwrap();
     assert_eq!(found.warnings, []);
     assert_eq!((found.ruleset.domain_count(), found.ruleset.rules().len()), (1, 2));
 }
@@ -346,7 +346,7 @@ fn a_domain_in_two_files_may_merge() {
             "domain: shop\ndescriptors: [{key: k, value: '*b', rate_limit: {unit: day}}]",
         ),
     ];
-    let found = load(&files, Options { merge_domains: true }).unwrap();
+    let found = load(&files, Options { merge_domains: true, ..Options::default() }).unwrap();
     let first = find(&found.ruleset, "shop", &[("k", "bb")]).unwrap();
     assert_eq!(&*first.path, "shop.k_*b", "wildcards stand in the order of the files' names");
 }

@@ -156,7 +156,8 @@ fn defaults_belong_to_their_file() {
         ),
         file("b.yaml", format!("domain: d\ndescriptors: [{{key: b, {limit}}}]")),
     ];
-    let ruleset = load(&files, Options { merge_domains: true }).unwrap().ruleset;
+    let ruleset =
+        load(&files, Options { merge_domains: true, ..Options::default() }).unwrap().ruleset;
     let a = find(&ruleset, "d", &[("a", "")]).unwrap();
     let b = find(&ruleset, "d", &[("b", "")]).unwrap();
     assert_eq!(limits(a), [Limit { on_store_error: OnStoreError::Deny, ..MINUTE }]);
@@ -175,7 +176,8 @@ fn a_domain_spends_all_or_nothing() {
         file("c.yaml", "domain: d\nall_or_nothing: true"),
         file("d.yaml", "domain: e"),
     ];
-    let ruleset = load(&files, Options { merge_domains: true }).unwrap().ruleset;
+    let ruleset =
+        load(&files, Options { merge_domains: true, ..Options::default() }).unwrap().ruleset;
     let spending = |name| ruleset.domain(name).unwrap().spending;
     assert_eq!((spending("d"), spending("e")), (Spending::AllOrNothing, Spending::Each));
 }

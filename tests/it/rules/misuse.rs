@@ -191,7 +191,10 @@ descriptors:
 - {key: k, match: {regex: x}}
 - {key: k, match: {any_of: ['x']}}
 ";
-    assert_snapshot!(rejected(&[("a.yaml", a), ("b.yaml", b)], Options { merge_domains: true }));
+    assert_snapshot!(rejected(
+        &[("a.yaml", a), ("b.yaml", b)],
+        Options { merge_domains: true, ..Options::default() }
+    ));
 }
 
 #[test]
@@ -213,7 +216,7 @@ fn the_root() {
         ),
         ("f.yaml", "domain: f\nall_or_nothin: yes\ndefault: {}\n"),
     ];
-    assert_snapshot!(rejected(&files, Options { merge_domains: true }));
+    assert_snapshot!(rejected(&files, Options { merge_domains: true, ..Options::default() }));
 }
 
 #[test]

@@ -259,7 +259,7 @@ descriptors:
         ),
         ("b.yaml", "domain: shop\ndescriptors:\n- key: k_w\n- key: new\n"),
     ];
-    assert_snapshot!(rejected(&files, Options { merge_domains: true }));
+    assert_snapshot!(rejected(&files, Options { merge_domains: true, ..Options::default() }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod duration;
 mod errors;
+mod faults;
 mod memcached;
 mod metrics;
 mod page;

@@ -10,6 +10,13 @@ macro_rules! contract {
             })*
         }
 
+        mod falling_back {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                super::$promise(std::sync::Arc::new(crate::support::stores::falling_back())).await;
+            })*
+        }
+
         mod redis {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod contract;
+mod fallback;
 mod memcached;
 mod memory;
 mod redis;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::clock::Clock;
 use tidegate::store::memcached::MemcachedStore;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::redis::{PerSecondStore, RedisConfig, RedisStore, ScriptClock, SocketType};
-use tidegate::store::{RefusalCache, Refusals};
+use tidegate::store::{Fallback, FallbackConfig, RefusalCache, Refusals, Reserve};
 use tidegate::tls::ClientTls;
 
 use super::certs::Authority;
@@ -18,6 +19,13 @@ use super::sentinels::Watched;
 /// A memory store of the default size.
 pub(crate) fn memory() -> MemoryStore {
     MemoryStore::new(MemoryConfig::default())
+}
+
+/// The same, with what stands in for it when it cannot say.
+pub(crate) fn falling_back() -> Fallback<MemoryStore> {
+    let deadline = Duration::from_secs(20);
+    let config = FallbackConfig { deadline, replicas: 1, max_counters: 1000 };
+    Fallback::new(memory(), Arc::new(Reserve::new(config, Clock::System)))
 }
 
 /// A connected Redis store, patient with a busy machine. It goes by the clock of its

@@ -12,7 +12,7 @@ use crate::store::redis::address::Address;
 use crate::store::redis::config::RedisConfig;
 use crate::store::redis::dial::Dialer;
 use crate::store::redis::group::Group;
-use crate::store::redis::link::Target;
+use crate::store::redis::link::{Circuit, Target};
 use crate::store::redis::node::Node;
 use crate::store::redis::slots::SLOTS;
 use crate::store::redis::topology::View;
@@ -110,9 +110,14 @@ impl Nodes {
     pub(super) fn connections(&self) -> (u64, u64) {
         let held = self.held.lock();
         held.nodes.values().fold((held.opened, 0), |(opened, active), (group, _)| {
-            let node = group.node();
-            (opened + node.link().opened(), active + u64::from(node.is_up()))
+            let link = group.node().link();
+            (opened + link.opened(), active + u64::from(link.is_connected()))
         })
+    }
+
+    /// The circuits to those that are held.
+    pub(super) fn circuits(&self) -> Vec<Circuit> {
+        self.held.lock().nodes.values().map(|(group, _)| group.node().link().circuit()).collect()
     }
 
     /// The map that a view describes.

@@ -31,7 +31,7 @@ fn set(configs: &[RateLimitConfig]) -> ResourceSet {
 
 /// Everything that is wrong with them.
 fn errors(configs: &[RateLimitConfig], merge_domains: bool) -> Vec<String> {
-    let rejected = set(configs).load(Options { merge_domains }).unwrap_err();
+    let rejected = set(configs).load(Options { merge_domains, ..Options::default() }).unwrap_err();
     assert!(rejected.errors.iter().all(|error| error.line == 0 && error.column == 0));
     rejected.errors.iter().map(Problem::to_string).collect()
 }
@@ -110,12 +110,12 @@ fn domains_add_up_where_they_are_merged() {
         ..config("shop", vec![leaf(key, "", 1)])
     };
     let merged = set(&[part("b", "two"), part("a", "one"), part("a", "three")]);
-    let loaded = merged.load(Options { merge_domains: true }).unwrap();
+    let loaded = merged.load(Options { merge_domains: true, ..Options::default() }).unwrap();
     let paths: Vec<&str> = loaded.ruleset.rules().iter().map(|rule| &*rule.path).collect();
     assert_eq!((loaded.ruleset.domain_count(), paths.len(), paths[2]), (1, 3, "shop.two"));
     let found = errors(&[part("a", "one"), part("b", "one")], true);
     assert!(found.len() == 1 && found[0].starts_with("b: shop.one: a second"), "{found:?}");
-    assert!(merged.load(Options { merge_domains: false }).is_err());
+    assert!(merged.load(Options { merge_domains: false, ..Options::default() }).is_err());
 }
 
 #[test]

@@ -69,7 +69,7 @@ async fn a_killed_server_ends_what_was_under_way() {
     tokio::task::yield_now().await;
     server.kill();
     let answer = tokio::time::timeout(SOON, asked).await.expect("an end").expect("an answer");
-    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(StoreError::Broken(_))), "{answer:?}");
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn an_answer_that_does_not_fit_ends_the_connection() {
         if reply == "7\r\n8\r\n" {
             assert_eq!(answer, Ok(7));
         } else {
-            assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{reply:?}: {answer:?}");
+            assert!(matches!(answer, Err(StoreError::Broken(_))), "{reply:?}: {answer:?}");
         }
         let mut connected = store.connected();
         let replaced = connected.wait_for(|_| store.stats().opened > 1);
@@ -199,7 +199,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     let long: &'static str = Box::leak(LONG.replace('\n', " ").into_boxed_str());
     let store = connect(impostor(long).await, 1).await;
     let answer = spend(&store).await;
-    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(StoreError::Broken(_))), "{answer:?}");
 }
 
 #[tokio::test]

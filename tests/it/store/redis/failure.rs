@@ -79,7 +79,7 @@ async fn a_killed_server_ends_what_was_under_way() {
     tokio::task::yield_now().await;
     server.kill();
     let answer = tokio::time::timeout(SOON, asked).await.expect("an end").expect("an answer");
-    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(answer, Err(StoreError::Broken(_))), "{answer:?}");
 }
 
 #[tokio::test]
@@ -125,7 +125,9 @@ async fn one_stall_of_many_callers_does_not_cost_the_connection() {
     for answer in callers.join_all().await {
         assert_eq!(answer, Err(StoreError::Timeout(TIMEOUT)));
     }
+    assert!(matches!(spend(&store).await, Err(StoreError::Unavailable(_))), "the circuit is open");
     server.resume();
+    becomes(&store, true).await;
     assert!((1..=51).contains(&spend(&store).await.expect("the same connection")));
     assert_eq!(store.stats().opened, 1);
 }

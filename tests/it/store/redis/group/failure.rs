@@ -51,7 +51,7 @@ async fn who_goes_away_during_the_call_harms_nobody() {
 }
 
 #[tokio::test]
-async fn every_caller_has_a_deadline_of_its_own() {
+async fn who_waits_behind_a_lost_call_is_answered_when_it_is_lost() {
     let server = RedisServer::start();
     let mut config = patient(&server);
     config.timeout = Duration::from_millis(300);
@@ -63,12 +63,12 @@ async fn every_caller_has_a_deadline_of_its_own() {
         (start.elapsed(), answer)
     };
     let (elapsed, answer) = late.await;
-    assert_eq!(answer[0], Err(StoreError::Timeout(config.timeout)));
-    assert!(elapsed >= config.timeout, "{elapsed:?}: it does not end with the call before");
+    assert!(matches!(answer[0], Err(StoreError::Unavailable(_))), "{answer:?}: not asked");
+    assert!(elapsed < config.timeout * 10, "{elapsed:?}");
     assert_eq!(plug.await.unwrap()[0], Err(StoreError::Timeout(config.timeout)));
     server.resume();
     becomes(&store, true).await;
-    assert!((1..=2).contains(&value(&store.apply(&one()).await)), "nothing counts twice");
+    assert_eq!(value(&store.apply(&one()).await), 1, "nothing is sent later");
 }
 
 #[tokio::test]
@@ -100,9 +100,10 @@ async fn a_lost_connection_is_everybodys_error_once() {
     server.kill();
     let answers = tokio::time::timeout(Duration::from_secs(20), join_all(waiting)).await;
     for counts in answers.expect("an end without the deadline") {
-        assert!(matches!(counts[0], Err(StoreError::Unavailable(_))), "{counts:?}");
+        let error = counts[0].as_ref().expect_err("no answer");
+        assert!(matches!(error, StoreError::Broken(_) | StoreError::Unavailable(_)), "{error:?}");
     }
-    assert!(matches!(plug.await.unwrap()[0], Err(StoreError::Unavailable(_))));
+    assert!(matches!(plug.await.unwrap()[0], Err(StoreError::Broken(_))));
     assert_eq!(store.stats().errors, 3001);
     server.restart();
     becomes(&store, true).await;
