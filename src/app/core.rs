@@ -8,8 +8,8 @@ use crate::health::{Facts, Health, RulesFacts, StoreFacts};
 use crate::rules::Options;
 use crate::server::{Activity, Front};
 use crate::service::{Rules, Service};
-use crate::settings::Settings;
-use crate::sources::Reloader;
+use crate::settings::{self, Settings};
+use crate::sources::{Leasing, Reloader};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -36,6 +36,10 @@ impl<S: Store> Core<S> {
             rules: Arc::clone(&rules),
             options: Options { merge_domains: settings.rules.merge_domains },
             abilities: store.abilities(),
+            leasing: match settings.store {
+                settings::Store::Redis { .. } => Leasing::Blocks,
+                _ => Leasing::Exact,
+            },
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             clock: clock.clone(),

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::Counters;
 use crate::limiter::KeyFormat;
-use crate::settings::{Settings, Store};
+use crate::settings::{self, Settings, Store};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::{PerSecondStore, RedisConfig, RedisStore};
-use crate::store::{AnyStore, Fallback, Leases, RefusalCache, Refusals};
+use crate::store::{AnyStore, Fallback, LeaseConfig, LeaseTable, Leases, RefusalCache, Refusals};
 
 /// How far the clocks of replicas may be apart before a slow one misses a counter that a
 /// fast one began. With the envoyproxy key format counters live as long as they do there.
@@ -32,18 +32,19 @@ pub(super) fn open(settings: &Settings) -> Counters {
         }
     }
     let refusals = refusals(settings).map(Arc::new);
-    assemble(store(settings, refusals.clone()), refusals)
+    let leases = leases(settings).map(Arc::new);
+    assemble(store(settings, refusals.clone()), refusals, leases)
 }
 
 /// The same counters for another runtime, reached by connections of its own. What is
-/// refused from memory, and memory itself, are shared.
+/// refused from memory, what is leased, and memory itself are shared.
 pub(super) fn again(counters: &Counters, settings: &Settings) -> Counters {
     let refusals = cache(counters).refusals.clone();
     let store = match innermost(counters) {
         AnyStore::Memory(memory) => AnyStore::Memory(Arc::clone(memory)),
         _ => store(settings, refusals.clone()),
     };
-    assemble(store, refusals)
+    assemble(store, refusals, self::leased(counters).table.clone())
 }
 
 /// Where the counters live.
@@ -51,13 +52,31 @@ pub(super) fn innermost(counters: &Counters) -> &AnyStore {
     &cache(counters).store
 }
 
-/// What remembers refusals.
-pub(super) fn cache(counters: &Counters) -> &RefusalCache<AnyStore> {
-    &counters.store.store
+/// What spends from leases.
+pub(super) fn leased(counters: &Counters) -> &Leases<RefusalCache<AnyStore>> {
+    &counters.store
 }
 
-fn assemble(store: AnyStore, refusals: Option<Arc<Refusals>>) -> Counters {
-    Fallback { store: Leases { store: RefusalCache { store, refusals } } }
+/// What remembers refusals.
+pub(super) fn cache(counters: &Counters) -> &RefusalCache<AnyStore> {
+    &leased(counters).store
+}
+
+fn assemble(
+    store: AnyStore,
+    refusals: Option<Arc<Refusals>>,
+    leases: Option<Arc<LeaseTable>>,
+) -> Counters {
+    Fallback { store: Leases::new(RefusalCache { store, refusals }, leases) }
+}
+
+/// Where blocks are held. Memory is asked as quickly as they are; memcached cannot say
+/// whether a block fits without counting it.
+fn leases(settings: &Settings) -> Option<LeaseTable> {
+    let is_redis = matches!(settings.store, Store::Redis { .. });
+    let settings::Leases { period, max_leases } = settings.leases;
+    let config = LeaseConfig { period, max_leases, replicas: settings.replicas };
+    is_redis.then(|| LeaseTable::new(config))
 }
 
 /// What is refused from memory. Redis tells what other processes give back, though messages

@@ -6,6 +6,7 @@
 //! the rooms that get them.
 
 pub mod duration;
+mod leases;
 mod listeners;
 mod memcached;
 mod metrics;
@@ -21,6 +22,7 @@ mod xds;
 
 use std::time::Duration;
 
+pub use leases::Leases;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
@@ -59,6 +61,8 @@ pub struct Settings {
     pub refusal_cache_bytes: Option<usize>,
     /// How many processes share the store, at most.
     pub replicas: u32,
+    /// How blocks of hits are taken.
+    pub leases: Leases,
     /// How many threads serve gRPC; 0: as many as there are cores.
     pub workers: usize,
     /// How requests are decided.

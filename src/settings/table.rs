@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, listeners, metrics, store, xds};
+use super::{Bounds, Log, Rules, Settings, Shutdown, leases, listeners, metrics, store, xds};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::sources::files;
@@ -40,6 +40,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
         replicas: replicas(r),
+        leases: leases::read(r),
         limiter: limiter(r),
         answer: answer(r),
         bounds: bounds(r),

@@ -7,4 +7,4 @@ pub mod files;
 mod reload;
 pub mod xds;
 
-pub use reload::{Outcome, Reloader, RuleSet};
+pub use reload::{Leasing, Outcome, Reloader, RuleSet};
