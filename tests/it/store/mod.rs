@@ -2,6 +2,7 @@
 
 mod agreement;
 mod contract;
+mod leases;
 mod memcached;
 mod memory;
 mod redis;

@@ -1,0 +1,2 @@
+//! soon
+use super::*;
