@@ -17,6 +17,8 @@ use crate::limiter::{Action, Batch, Meter, NewOperation};
 use crate::rules::Algorithm;
 use crate::store::Store;
 
+/// How many shards are looked through before others get a turn.
+const SHARDS_AT_ONCE: usize = 8;
 /// How many counters one batch gives back to.
 const TOGETHER: usize = 250;
 
@@ -56,7 +58,9 @@ impl<S: Store> Leases<S> {
         let Some(table) = &self.table else { return };
         for shard in table.shards() {
             table.sweep(shard, &Moment::of(now));
-            tokio::task::yield_now().await;
+            if shard % SHARDS_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
         }
         self.send_returns(now).await;
     }

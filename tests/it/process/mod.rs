@@ -5,6 +5,7 @@ mod command_line;
 mod companions;
 mod hostile;
 mod http;
+mod leases;
 mod lifecycle;
 mod memcached;
 mod listeners;

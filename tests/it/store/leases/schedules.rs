@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::*;
 
-const RUNS: u64 = 150;
+const RUNS: u64 = 100;
 const MS: Duration = Duration::from_millis(1);
 
 /// What callers were told, and when by which clock.
@@ -33,7 +33,6 @@ struct Run {
     replicas: Vec<Arc<Replica>>,
     /// Microseconds that the clock of each is ahead of or behind the server's.
     skews: Vec<i64>,
-    spent_by_crashed: u64,
     stats: LeasesStats,
 }
 
@@ -54,7 +53,6 @@ impl Run {
             most: (meter.rate.into(), meter.size().into()),
             replicas: Vec::new(),
             skews: Vec::new(),
-            spent_by_crashed: 0,
             stats: LeasesStats::default(),
             rng,
         };
@@ -85,7 +83,7 @@ impl Run {
         let mut calls = JoinSet::new();
         let mut witness = Witness::default();
         let busy = self.rng.usize(..self.replicas.len());
-        for step in 0..self.rng.usize(100..400) {
+        for step in 0..self.rng.usize(60..200) {
             let quiet = self.rng.u8(0..100) < 3;
             sleep(MS * if quiet { self.rng.u32(500..4000) } else { self.rng.u32(0..40) }).await;
             let replica = match self.rng.bool() {
