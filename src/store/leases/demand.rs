@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 /// How much more may follow than came.
 const GROWTH: u64 = 8;
+/// So few hits say nothing yet.
+const FEW: u64 = 3;
 
 /// The hits of the period under way and of the one before.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,10 @@ impl Demand {
     /// The hits that another period would bring.
     pub(super) fn per_period(&self, now: Instant, period: Duration) -> u64 {
         let passed = now.saturating_duration_since(self.since);
-        let current = scaled(self.hits, period, passed);
+        let current = match self.hits {
+            0..=FEW => 0,
+            hits => scaled(hits, period, passed),
+        };
         match passed >= period {
             true => current,
             false => current.min(self.hits.saturating_mul(GROWTH)).max(self.before),

@@ -18,7 +18,7 @@ struct Outcome {
     block: u64,
 }
 
-/// Twice as many hits as a window admits, spread evenly over it and over so many processes.
+/// Twice as many hits as a window admits, one each millisecond, spread over so many processes.
 async fn overload(replicas: u32) -> Outcome {
     let server = Server::new(EPOCH, 0);
     let all: Vec<Replica> = (0..replicas).map(|_| Replica::fine(&server, replicas)).collect();
@@ -36,10 +36,10 @@ async fn overload(replicas: u32) -> Outcome {
                 });
             }
         }
-        tokio::time::sleep(Duration::from_micros(1500)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // No process holds more than the demand of a period, nor than its part of what was left.
-    let demand = 1_000_000 / 1500 / u64::from(replicas);
+    let demand = 1000 / u64::from(replicas);
     let block = demand.min(u64::from(LIMIT_OF_ALL) / (2 * u64::from(replicas.max(4)))) + 1;
     Outcome { admitted, stranded: first.expect("a refusal"), block }
 }

@@ -49,7 +49,7 @@ async fn what_a_sliding_window_has_left_over_weighs_nothing_in_the_next() {
     let (replica, admitted) = holding(&server, sliding).await;
     tokio::time::sleep(SECOND).await;
     replica.tend().await;
-    let weight = 9_000_000 - (server.now().as_micros() - EPOCH.as_micros() - 11_000_000);
+    let weight = 20_000_000 - (server.now().as_micros() - EPOCH.as_micros());
     let expected = admitted * weight / 10_000_000;
     assert!(held(&server, sliding).await.abs_diff(expected) <= 1, "{expected}");
 }
