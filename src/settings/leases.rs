@@ -32,8 +32,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> Leases {
         max_leases: r.within(
             "TIDEGATE_MAX_LEASES",
             100_000,
-            0..=100 * MILLION,
-            "How many counters may be leased; one takes about 300 bytes. Those beyond are counted \
+            0..=MILLION,
+            "How many counters may be leased; one takes about 500 bytes. Those beyond are counted \
              exactly, as all are with 0.",
         ),
     }
