@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use super::{Counters, Fronts, counters, process};
 use crate::clock::Clock;
 use crate::health::{Facts, XdsFacts};
-use crate::store::{AnyStore, LeasesStats};
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
-use crate::telemetry::{CacheStats, Kind, LeaseStats, LoadStats, MemcacheStats, Page, PoolStats, Snapshot};
+use crate::store::{AnyStore, LeasesStats};
+use crate::telemetry::{
+    CacheStats, Kind, LeaseStats, LoadStats, MemcacheStats, Page, PoolStats, Snapshot,
+};
 use crate::tls::{Acceptor, TlsStatus};
 
 /// Adds what envoyproxy/ratelimit has too, for statsd and the page.

@@ -32,10 +32,9 @@ pub use stats::LeasesStats;
 pub use table::{LeaseConfig, LeaseTable};
 
 use super::{Abilities, Counts, Store, StoreError};
-use crate::limiter::{
-    Action, Batch, Count, NewOperation, Operation, Refused, RefusedSets, is_refused,
-};
+use crate::limiter::{Action, Batch, NewOperation, Operation, Refused, RefusedSets, is_refused};
 use crate::rules::{Accuracy, Algorithm};
+use entry::Spent;
 
 /// A store from which blocks of hits are taken, where a limit allows it.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ enum Way {
     /// By the store, which is only asked to look.
     Looking,
     /// From a block of that counter.
-    Held { name: u128, block: u64, count: Count },
+    Held { name: u128, spent: Spent },
 }
 
 type Ways = SmallVec<[Way; 4]>;
@@ -96,13 +95,14 @@ impl<S: Store> Leases<S> {
     async fn apply_leased(&self, table: &Arc<LeaseTable>, batch: &Batch) -> Counts {
         let ways: Ways = batch.sets().flat_map(|set| self.ways(table, batch, set)).collect();
         let held = |way: &Way| match way {
-            Way::Held { count, .. } => Some(Ok(*count)),
+            Way::Held { spent, .. } => Some(Ok(spent.count)),
             _ => None,
         };
         if let Some(counts) = ways.iter().map(held).collect() {
             return counts;
         }
-        let mut answers = match ways.iter().all(|way| matches!(way, Way::Store | Way::Learning(_))) {
+        let mut answers = match ways.iter().all(|way| matches!(way, Way::Store | Way::Learning(_)))
+        {
             true => self.store.apply(batch).await,
             false => self.store.apply(&rest(batch, &ways)).await,
         }
@@ -127,9 +127,7 @@ impl<S: Store> Leases<S> {
             let is_leased = operation.leeway.accuracy == Accuracy::Leased;
             let is_bucket = matches!(operation.meter.algorithm, Algorithm::TokenBucket { .. });
             match operation.action {
-                Action::Spend(_) if is_leased && may_be_held => {
-                    self.way(table, (batch, operation))
-                }
+                Action::Spend(_) if is_leased && may_be_held => self.way(table, (batch, operation)),
                 // To repay a debt would move those of other blocks: tokens come back as they do.
                 Action::GiveBack(_) if is_leased && is_bucket && is_alone => Way::Looking,
                 _ => Way::Store,
@@ -145,17 +143,12 @@ impl<S: Store> Leases<S> {
             order.start(&self.store);
         }
         match spent {
-            Some(spent) => Way::Held { name, block: spent.block, count: spent.count },
+            Some(spent) => Way::Held { name, spent },
             None => Way::Learning(name),
         }
     }
 
-    fn learn(
-        &self,
-        table: &Arc<LeaseTable>,
-        batch: &Batch,
-        (ways, counts): (&Ways, &Counts),
-    ) {
+    fn learn(&self, table: &Arc<LeaseTable>, batch: &Batch, (ways, counts): (&Ways, &Counts)) {
         for ((operation, way), count) in batch.operations().iter().zip(ways).zip(counts) {
             if let (Way::Learning(name), Ok(count)) = (way, count)
                 && let Some(order) = table.learn(*name, (batch, operation), count)
@@ -218,11 +211,10 @@ fn conclude(table: &LeaseTable, batch: &Batch, (ways, counts): (&Ways, &mut Coun
             continue;
         }
         for ((operation, way), count) in iter::zip(iter::zip(set, ways), counts.iter_mut()) {
-            let (Way::Held { name, block, .. }, Action::Spend(hits)) = (way, operation.action)
-            else {
+            let (Way::Held { name, spent }, Action::Spend(hits)) = (way, operation.action) else {
                 continue;
             };
-            table.put_back(*name, *block, hits);
+            table.put_back(*name, spent, (hits, batch.now));
             match (&error, &mut *count) {
                 (Some(error), _) => *count = Err(error.clone()),
                 (None, Ok(count)) => {

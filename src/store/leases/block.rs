@@ -92,6 +92,23 @@ impl Block {
         self.used = moment.tick;
     }
 
+    /// Takes back hits that were spent when that many were usable. A slice that has come back
+    /// to its bucket so far that it would have lost some of them takes none: what it has
+    /// admitted since then may have been these.
+    pub(super) fn put_back(
+        &mut self,
+        (hits, usable): (u64, u64),
+        meter: &Meter,
+        moment: &Moment,
+    ) -> bool {
+        let is_whole = match meter.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => true,
+            Algorithm::TokenBucket { .. } => gained(meter, self.left(moment)) >= usable,
+        };
+        self.unspent = self.unspent.saturating_add(if is_whole { hits } else { 0 });
+        is_whole
+    }
+
     /// Breaks off some of the unspent hits, or all.
     pub(super) fn part(&mut self, hits: u64) -> Self {
         let unspent = self.unspent.min(hits);

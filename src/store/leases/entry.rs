@@ -63,6 +63,8 @@ struct Known {
 pub(super) struct Spent {
     /// The block.
     pub(super) block: u64,
+    /// How many there were.
+    pub(super) usable: u64,
     /// The answer.
     pub(super) count: Count,
 }
@@ -109,13 +111,14 @@ impl Entry {
         block.spend((hits, usable), moment);
         let block = *block;
         self.demand.note(hits, moment.tick, terms.period);
-        Some(Spent { block: block.id, count: self.count(&block, moment) })
+        Some(Spent { block: block.id, usable, count: self.count(&block, moment) })
     }
 
-    /// Takes back hits that were spent from a block, if it is still there; tells whether.
-    pub(super) fn put_back(&mut self, id: u64, hits: u64) -> bool {
-        let block = self.blocks.iter_mut().find(|block| block.id == id);
-        block.map(|block| block.unspent = block.unspent.saturating_add(hits)).is_some()
+    /// Takes back hits that were spent from a block, if that can be; tells whether.
+    pub(super) fn put_back(&mut self, spent: &Spent, hits: u64, moment: &Moment) -> bool {
+        let meter = self.meter;
+        let block = self.blocks.iter_mut().find(|block| block.id == spent.block);
+        block.is_some_and(|block| block.put_back((hits, spent.usable), &meter, moment))
     }
 
     /// The store has answered.

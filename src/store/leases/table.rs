@@ -19,6 +19,7 @@ use super::entry::{Entry, Leaving, Spent, Terms, sparing};
 use super::give_back::Return;
 use super::stats::{Figures, LeasesStats};
 use super::top_up::{Order, Outcome};
+use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, Meter, Operation};
 use crate::rules::Algorithm;
 
@@ -103,7 +104,7 @@ impl LeaseTable {
     }
 
     /// Figures as of `now`.
-    pub fn stats(&self, now: crate::clock::Timestamp) -> LeasesStats {
+    pub fn stats(&self, now: Timestamp) -> LeasesStats {
         let mut stats = self.figures.read();
         let moment = Moment::of(now);
         for shard in &self.shards {
@@ -153,10 +154,12 @@ impl LeaseTable {
     }
 
     /// Takes hits back that were spent from a block.
-    pub(super) fn put_back(&self, name: u128, block: u64, hits: u64) {
+    pub(super) fn put_back(&self, name: u128, spent: &Spent, (hits, now): (u64, Timestamp)) {
         let mut shard = self.shard(name);
+        let moment = Moment::of(now);
         shard.spent = shard.spent.saturating_sub(hits);
-        if !find(&mut shard.entries, name).is_some_and(|entry| entry.put_back(block, hits)) {
+        let entry = find(&mut shard.entries, name);
+        if !entry.is_some_and(|entry| entry.put_back(spent, hits, &moment)) {
             self.figures.lost.add(hits);
         }
     }

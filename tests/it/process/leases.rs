@@ -14,7 +14,10 @@ descriptors:
 ";
 
 fn setup(redis: &RedisServer) -> Setup {
-    Tidegate::with_rules(RULES).redis(redis).env("TIDEGATE_DRAIN_DELAY", "0").env("TIDEGATE_REPLICAS", "2")
+    Tidegate::with_rules(RULES)
+        .redis(redis)
+        .env("TIDEGATE_DRAIN_DELAY", "0")
+        .env("TIDEGATE_REPLICAS", "2")
 }
 
 /// How many of so many hits are admitted.

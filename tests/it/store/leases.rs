@@ -98,10 +98,6 @@ fn leased(now: Timestamp, sets: &[&[Entry<'_>]]) -> Batch {
 
 /// One of each algorithm that admits so many in ten seconds, and a bucket that many at once.
 fn meters(rate: u32) -> [Meter; 3] {
-    [
-        Algorithm::FixedWindow,
-        Algorithm::SlidingWindow,
-        Algorithm::TokenBucket { burst: rate },
-    ]
-    .map(|algorithm| meter(algorithm, rate, 10))
+    [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: rate }]
+        .map(|algorithm| meter(algorithm, rate, 10))
 }

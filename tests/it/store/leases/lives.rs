@@ -61,7 +61,9 @@ async fn a_lowered_limit_ends_leases() {
         let (replica, admitted) = holding(&server, meter).await;
         let lower = Meter { rate: 150, ..meter };
         let lower = match meter.algorithm {
-            Algorithm::TokenBucket { .. } => Meter { algorithm: Algorithm::TokenBucket { burst: 150 }, ..lower },
+            Algorithm::TokenBucket { .. } => {
+                Meter { algorithm: Algorithm::TokenBucket { burst: 150 }, ..lower }
+            }
             _ => lower,
         };
         assert_eq!(admitted, 200);
@@ -160,9 +162,8 @@ fn a_runtime_that_ends_takes_no_order_along() {
         replica
     };
     let slow = Weather { delay: Duration::from_millis(50), ..Weather::FINE };
-    let replica = runtime(&|| {
-        Replica::new(&Server::new(EPOCH, 0), slow, LeaseConfig::default(), 0)
-    });
+    let replica =
+        runtime(&|| Replica::new(&Server::new(EPOCH, 0), slow, LeaseConfig::default(), 0));
     let stats = replica.table.stats(EPOCH);
     // Whatever was under way when it ended is known as such.
     assert_eq!(stats.unknown, u64::from(stats.lost > 0), "{stats:?}");

@@ -124,11 +124,12 @@ impl Run {
             0 => MS * self.rng.u32(0..30),
             _ => Duration::from_secs(5),
         };
-        let is_set = self.rng.u8(0..6) == 0;
         let action = match self.rng.u8(0..25) {
             0 if self.gives_back => GiveBack(self.rng.u64(0..4)),
             _ => Spend(self.rng.u64(0..4)),
         };
+        // Whoever gives back stands for himself.
+        let is_set = matches!(action, Spend(_)) && self.rng.u8(0..6) == 0;
         let replica = Arc::clone(&self.replicas[replica]);
         async move {
             let entry = ("k", meter, action, LIMIT);
