@@ -192,11 +192,10 @@ impl LeaseTable {
     pub(super) fn settle(&self, order: &Order, outcome: Outcome) {
         let mut shard = self.shard(order.name);
         let moment = Moment::of(order.sent.now);
-        let entry = find(&mut shard.entries, order.name);
-        let entry = entry.map(|entry| {
+        let mut entry = find(&mut shard.entries, order.name);
+        if let Some(entry) = &mut entry {
             entry.asking = false;
-            entry
-        });
+        }
         match outcome {
             Outcome::Granted(count) => {
                 self.figures.granted(order.hits);

@@ -1,5 +1,7 @@
 //! Leases: what is spent from blocks has been counted before, whatever happens in between.
 
+#![allow(clippy::print_stdout, reason = "figures that the documents quote")]
+
 mod bounds;
 mod commands;
 mod lives;
@@ -19,7 +21,6 @@ use super::{LIMIT, meter};
 use crate::support::network::{Network, Server, Weather};
 
 const EPOCH: Timestamp = Timestamp::from_secs(1_700_000_000);
-const PERIOD: Duration = Duration::from_secs(1);
 
 /// A process that leases.
 struct Replica {

@@ -162,7 +162,7 @@ impl Run {
             3 => self.skews[replica] = self.rng.i64(-2_000_000..2_000_000),
             _ => {}
         }
-        if step % 8 == 0 {
+        if step.is_multiple_of(8) {
             for at in 0..self.replicas.len() {
                 let (one, now) = (Arc::clone(&self.replicas[at]), self.now(at));
                 tokio::spawn(async move { one.leases.tend(now).await });
