@@ -5,6 +5,7 @@
 mod bounds;
 mod commands;
 mod lives;
+mod proofs;
 mod schedules;
 mod sets;
 
