@@ -54,7 +54,7 @@ async fn a_lease_of_a_sliding_window_ends_before_the_window_does() {
     for _ in 0..25_000 {
         let began = server.now();
         let window = |at| sliding.window.start(at);
-        let asked = leased_hit(&replica, sliding);
+        let asked = replica.ask(sliding, Spend(1));
         if let Ok(Ok(count)) = tokio::time::timeout(Duration::ZERO, asked).await
             && count.source == Source::Lease
         {
@@ -65,10 +65,6 @@ async fn a_lease_of_a_sliding_window_ends_before_the_window_does() {
         tokio::time::sleep(MS).await;
     }
     assert!(leased > 1000, "{leased}");
-}
-
-async fn leased_hit(replica: &Replica, meter: Meter) -> Result<Count, StoreError> {
-    replica.ask(meter, Spend(1)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,17 +101,20 @@ fn leased_at(now: Timestamp, meter: Meter) -> Batch {
 async fn a_block_that_comes_after_a_reload_is_given_back() {
     let server = Server::new(EPOCH, 0);
     let fixed = meters(1000)[0];
-    let replica = Arc::new(slow(&server, MS * 50, 3));
-    while held(&server, fixed).await < 20 {
-        hit_aside(&replica, fixed);
-        tokio::time::sleep(MS).await;
-    }
-    let lower = Meter { rate: 500, ..fixed };
-    // The new rules come while blocks are under way.
-    replica.ask(lower, Spend(1)).await.expect("an answer");
-    tokio::time::sleep(MS * 300).await;
+    let replica = Replica::fine(&server, 1);
+    replica.hits(fixed, 3).await;
+    let far = slow(&server, MS * 90, 3);
+    let far = Leases::new(Arc::clone(&far.leases.store), Some(Arc::clone(&replica.table)));
+    far.apply(&leased_at(server.now(), fixed)).await;
+    // A block is under way now, and new rules come.
+    assert!(replica.hit(Meter { rate: 5, ..fixed }).await.admitted);
+    assert_eq!(replica.stats().taken, 0);
+    tokio::time::sleep(MS * 200).await;
     let stats = replica.stats();
     assert!(stats.taken > 0 && stats.unspent == 0, "{stats:?}");
+    replica.tend().await;
+    assert_eq!(replica.stats().given_back, stats.taken);
+    assert_eq!(held(&server, fixed).await, 5);
 }
 
 #[tokio::test(start_paused = true)]
