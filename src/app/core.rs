@@ -8,8 +8,8 @@ use crate::health::{Facts, Health, RulesFacts, StoreFacts};
 use crate::rules::Options;
 use crate::server::{Activity, Front};
 use crate::service::{Rules, Service};
-use crate::settings::Settings;
-use crate::sources::{Reloader, Replaced};
+use crate::settings::{self, Settings};
+use crate::sources::{Leasing, Reloader, Replaced};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -40,6 +40,10 @@ impl<S: Store> Core<S> {
                 on_store_error: settings.faults.on_store_error,
             },
             abilities: store.abilities(),
+            leasing: match settings.store {
+                settings::Store::Redis { .. } => Leasing::Blocks,
+                _ => Leasing::Exact,
+            },
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
             clock: clock.clone(),

@@ -6,11 +6,14 @@ use std::time::Duration;
 use super::Counters;
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
-use crate::settings::{Settings, Store};
+use crate::settings::{self, Settings, Store};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
 use crate::store::redis::{Breaking, PerSecondStore, RedisConfig, RedisStore};
-use crate::store::{AnyStore, Fallback, FallbackConfig, Leases, RefusalCache, Refusals, Reserve};
+use crate::store::{
+    AnyStore, Fallback, FallbackConfig, LeaseConfig, LeaseTable, Leases, RefusalCache, Refusals,
+    Reserve,
+};
 
 /// How far the clocks of replicas may be apart before a slow one misses a counter that a
 /// fast one began. With the envoyproxy key format counters live as long as they do there.
@@ -39,18 +42,21 @@ pub(super) fn open(settings: &Settings, clock: Clock) -> Counters {
         max_counters: settings.faults.max_counters,
     };
     let reserve = Arc::new(Reserve::new(config, clock));
-    assemble(store(settings, refusals.clone()), refusals, reserve)
+    let leases = leases(settings).map(Arc::new);
+    assemble((store(settings, refusals.clone()), refusals), leases, reserve)
 }
 
 /// The same counters for another runtime, reached by connections of its own. What is
-/// refused from memory, memory itself and what stands in for the store are shared.
+/// refused from memory, what is leased, memory itself and what stands in for the store are
+/// shared.
 pub(super) fn again(counters: &Counters, settings: &Settings) -> Counters {
     let refusals = cache(counters).refusals.clone();
     let store = match innermost(counters) {
         AnyStore::Memory(memory) => AnyStore::Memory(Arc::clone(memory)),
         _ => store(settings, refusals.clone()),
     };
-    assemble(store, refusals, Arc::clone(&counters.reserve))
+    let leases = leased(counters).table.clone();
+    assemble((store, refusals), leases, Arc::clone(&counters.reserve))
 }
 
 /// Where the counters live.
@@ -58,13 +64,31 @@ pub(super) fn innermost(counters: &Counters) -> &AnyStore {
     &cache(counters).store
 }
 
-/// What remembers refusals.
-pub(super) fn cache(counters: &Counters) -> &RefusalCache<AnyStore> {
-    &counters.store.store
+/// What spends from leases.
+pub(super) fn leased(counters: &Counters) -> &Leases<RefusalCache<AnyStore>> {
+    &counters.store
 }
 
-fn assemble(store: AnyStore, refusals: Option<Arc<Refusals>>, reserve: Arc<Reserve>) -> Counters {
-    Fallback::new(Leases { store: RefusalCache { store, refusals } }, reserve)
+/// What remembers refusals.
+pub(super) fn cache(counters: &Counters) -> &RefusalCache<AnyStore> {
+    &leased(counters).store
+}
+
+fn assemble(
+    (store, refusals): (AnyStore, Option<Arc<Refusals>>),
+    leases: Option<Arc<LeaseTable>>,
+    reserve: Arc<Reserve>,
+) -> Counters {
+    Fallback::new(Leases::new(RefusalCache { store, refusals }, leases), reserve)
+}
+
+/// Where blocks are held. Memory is asked as quickly as they are; memcached cannot say
+/// whether a block fits without counting it.
+fn leases(settings: &Settings) -> Option<LeaseTable> {
+    let is_redis = matches!(settings.store, Store::Redis { .. });
+    let settings::Leases { period, max_leases } = settings.leases;
+    let config = LeaseConfig { period, max_leases, replicas: settings.replicas };
+    is_redis.then(|| LeaseTable::new(config))
 }
 
 /// What is refused from memory. Redis tells what other processes give back, though messages

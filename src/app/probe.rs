@@ -7,7 +7,7 @@ use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
 
 use super::Fronts;
-use super::counters::innermost;
+use super::counters::{innermost, leased};
 
 use crate::clock::Clock;
 use crate::health::Health;
@@ -89,6 +89,16 @@ impl Changes {
         if changed.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// Gives back what is leased and not needed, for ever.
+pub(super) async fn tend_leases(fronts: Fronts, clock: Clock) {
+    let leases = leased(&fronts[0].service.store);
+    let Some(table) = &leases.table else { return };
+    loop {
+        tokio::time::sleep(table.tending_interval()).await;
+        leases.tend(clock.now()).await;
     }
 }
 

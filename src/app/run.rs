@@ -1,6 +1,7 @@
 //! From start to exit: open, load, serve, drain.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{Notify, Semaphore};
@@ -28,6 +29,9 @@ use crate::wire::json::Json;
 
 /// The rules that are served where none are configured.
 const EXAMPLE: &str = include_str!("../../deploy/rules/example.yaml");
+
+/// How long giving back what was leased may take at the end.
+const LAST_GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// The sockets of a service.
 #[derive(Debug)]
@@ -101,7 +105,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     }
     let mut servers = JoinSet::new();
     let (sockets, fronts) = serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
-    keep_store(&fronts, (&core.health, clock), &mut tasks);
+    keep_store(&fronts, (&core.health, clock.clone()), &mut tasks);
     let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -111,6 +115,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
     drain(&settings, &core, &signals.shutdown, servers).await;
+    counters::leased(&core.front.service.store).give_back_all(clock.now(), LAST_GIVE_BACK).await;
     sinks.finish().await;
     Ok(())
 }
@@ -200,7 +205,8 @@ fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &m
         tasks.spawn(probe::sweep(Arc::clone(memory), clock.clone()));
     }
     let reserve = fronts[0].service.store.reserve.counters();
-    tasks.spawn(probe::sweep(Arc::clone(reserve), clock));
+    tasks.spawn(probe::sweep(Arc::clone(reserve), clock.clone()));
+    tasks.spawn(probe::tend_leases(Arc::clone(fronts), clock));
     tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(health)));
 }
 
@@ -319,6 +325,10 @@ async fn drain(
         () = shutdown.abort.cancelled() => {}
     }
     shutdown.stop.cancel();
+    // What is asked for by now comes before the end.
+    if let Some(leases) = &counters::leased(&core.front.service.store).table {
+        leases.close();
+    }
     let all_gone = async { while servers.join_next().await.is_some() {} };
     let how = tokio::select! {
         () = all_gone => "every connection has gone",

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{Fronts, counters, process};
+use crate::clock::Clock;
 use crate::health::{Facts, XdsFacts};
-use crate::store::AnyStore;
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
-use crate::telemetry::{CacheStats, Kind, LoadStats, MemcacheStats, Page, PoolStats, Snapshot};
+use crate::store::{AnyStore, LeasesStats};
+use crate::telemetry::{
+    CacheStats, Kind, LeaseStats, LoadStats, MemcacheStats, Page, PoolStats, Snapshot,
+};
 use crate::tls::{Acceptor, TlsStatus};
 
 /// Adds what envoyproxy/ratelimit has too, for statsd and the page.
@@ -94,6 +97,9 @@ pub(super) fn collect(facts: &Facts, fronts: &Fronts, page: &mut Page) {
         "Whether the store answered its last probe: 1 or 0.",
         f64::from(u8::from(facts.store.has_answered && facts.store.fault.is_none())),
     );
+    if let Some(leases) = &counters::leased(store).table {
+        of_leases(&leases.stats(Clock::System.now())).collect(page);
+    }
     if let AnyStore::Memory(memory) = counters::innermost(store) {
         gauge(page, "tidegate_memory_counters", "Counters held.", memory.held() as f64);
     }
@@ -170,6 +176,20 @@ fn of_certificates(status: &TlsStatus) -> LoadStats {
         failures: status.failed_reloads,
         // Certificate and key.
         files: 2,
+    }
+}
+
+fn of_leases(stats: &LeasesStats) -> LeaseStats {
+    LeaseStats {
+        leases: stats.leases,
+        unspent: stats.unspent,
+        taken: stats.taken,
+        spent: stats.spent,
+        given_back: stats.given_back,
+        lost: stats.lost,
+        granted: stats.granted,
+        refused: stats.refused,
+        unknown: stats.unknown,
     }
 }
 

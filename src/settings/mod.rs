@@ -7,6 +7,7 @@
 
 pub mod duration;
 mod faults;
+mod leases;
 mod listeners;
 mod memcached;
 mod metrics;
@@ -23,6 +24,7 @@ mod xds;
 use std::time::Duration;
 
 pub use faults::Faults;
+pub use leases::Leases;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub replicas: u32,
     /// What is answered when the store cannot say.
     pub faults: Faults,
+    /// How blocks of hits are taken.
+    pub leases: Leases,
     /// How many threads serve gRPC; 0: as many as there are cores.
     pub workers: usize,
     /// How requests are decided.

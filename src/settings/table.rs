@@ -6,7 +6,9 @@ use tracing::Level;
 
 use super::reader::Reader;
 use super::value::{Header, Ratio};
-use super::{Bounds, Log, Rules, Settings, Shutdown, faults, listeners, metrics, store, xds};
+use super::{
+    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, store, xds,
+};
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::rules::OnStoreError;
@@ -42,6 +44,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         refusal_cache_bytes: refusal_cache(r),
         replicas: replicas(r),
         faults: faults::read(r),
+        leases: leases::read(r),
         limiter: limiter(r),
         answer: answer(r),
         bounds: bounds(r),

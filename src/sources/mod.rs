@@ -8,5 +8,5 @@ mod reload;
 mod replaced;
 pub mod xds;
 
-pub use reload::{Outcome, Reloader, RuleSet};
+pub use reload::{Leasing, Outcome, Reloader, RuleSet};
 pub use replaced::Replaced;

@@ -44,6 +44,15 @@ pub enum Outcome {
     Refused(String),
 }
 
+/// What becomes of limits that may be leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leasing {
+    /// Blocks of hits are taken.
+    Blocks,
+    /// They count exactly, as all others do.
+    Exact,
+}
+
 /// Puts rules into force.
 #[derive(Clone, Debug)]
 pub struct Reloader {
@@ -55,6 +64,8 @@ pub struct Reloader {
     pub options: Options,
     /// What can be counted; rules that go beyond are refused.
     pub abilities: Abilities,
+    /// What becomes of limits that may be leased.
+    pub leasing: Leasing,
     /// Counts loads and finds the rules' counters.
     pub metrics: Arc<Metrics>,
     /// Learns of success and failure.
@@ -103,7 +114,7 @@ impl Reloader {
             tracing::warn!("{warning}");
         }
         let ruleset = loaded.ruleset;
-        tell_what_is_not_built(&ruleset);
+        self.tell_what_is_not_leased(&ruleset);
         let (domains, limits) = (ruleset.domain_count(), ruleset.rules().len());
         let handles = self.metrics.handles(&ruleset);
         let snapshot = Snapshot::new(ruleset, handles, version.clone());
@@ -124,6 +135,18 @@ impl Reloader {
         tracing::info!(version, domains, limits, "rules loaded");
     }
 
+    /// Where nothing is gained by leases, whoever asks for them should know.
+    fn tell_what_is_not_leased(&self, ruleset: &Ruleset) {
+        let mut limits = ruleset.rules().iter().flat_map(|rule| &rule.limits);
+        let is_asked_for = limits.any(|named| named.limit.accuracy == Accuracy::Leased);
+        if is_asked_for && self.leasing == Leasing::Exact {
+            tracing::warn!(
+                "accuracy: leased has no effect with this store: blocks are taken from Redis \
+                 only, and such limits count exactly"
+            );
+        }
+    }
+
     fn tell_and_refuse(&self, errors: &[impl fmt::Display]) -> Outcome {
         for error in errors.iter().take(MAX_LOGGED) {
             tracing::error!("rules refused: {error}");
@@ -142,14 +165,6 @@ impl Reloader {
         self.metrics.record_failed_load();
         self.health.update(|facts| facts.rules.last_error = Some((reason.to_owned(), now)));
         tracing::error!(reason, "rules not loaded: {in_force}");
-    }
-}
-
-/// Rules may say already what is not built yet; whoever relies on it should know.
-fn tell_what_is_not_built(ruleset: &Ruleset) {
-    let limits = || ruleset.rules().iter().flat_map(|rule| &rule.limits).map(|l| l.limit);
-    if limits().any(|limit| limit.accuracy != Accuracy::Exact) {
-        tracing::warn!("accuracy: leased is not built yet; such limits count exactly");
     }
 }
 

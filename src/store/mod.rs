@@ -34,7 +34,7 @@ mod split;
 pub use abilities::Abilities;
 pub use any::AnyStore;
 pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats};
-pub use leases::Leases;
+pub use leases::{LeaseConfig, LeaseTable, Leases, LeasesStats};
 pub use refusals::{RefusalCache, Refusals};
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::families as f;
 use super::metric::Snapshot;
+use super::{Kind, Page};
 
 /// Connections of a pool, as of now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,77 @@ impl CacheStats {
         snapshot.add(&f::CACHE_EXPIRED, self.expired);
         snapshot.add(&f::CACHE_EVICTED, self.evicted);
         snapshot.add(&f::CACHE_OVERWRITTEN, self.overwritten);
+    }
+}
+
+/// Blocks of hits that were taken from the store; all but the first two since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseStats {
+    /// Counters of which something can be spent now.
+    pub leases: u64,
+    /// Hits that can be spent now.
+    pub unspent: u64,
+    /// Hits taken.
+    pub taken: u64,
+    /// Hits spent from blocks.
+    pub spent: u64,
+    /// Hits given back.
+    pub given_back: u64,
+    /// Hits of calls whose outcome nobody knows.
+    pub lost: u64,
+    /// Blocks that were granted.
+    pub granted: u64,
+    /// Blocks that did not fit.
+    pub refused: u64,
+    /// Blocks of which nobody knows.
+    pub unknown: u64,
+}
+
+impl LeaseStats {
+    /// Adds them to the page.
+    pub fn collect(&self, page: &mut Page) {
+        for (name, kind, help, value) in [
+            ("tidegate_leases", Kind::Gauge, "Counters that are leased.", self.leases),
+            (
+                "tidegate_lease_hits_unspent",
+                Kind::Gauge,
+                "Hits that were taken from the store and can be spent here.",
+                self.unspent,
+            ),
+            (
+                "tidegate_lease_hits_taken_total",
+                Kind::Counter,
+                "Hits that were taken from the store.",
+                self.taken,
+            ),
+            (
+                "tidegate_lease_hits_spent_total",
+                Kind::Counter,
+                "Hits that were spent without asking the store.",
+                self.spent,
+            ),
+            (
+                "tidegate_lease_hits_given_back_total",
+                Kind::Counter,
+                "Hits that were given back to the store.",
+                self.given_back,
+            ),
+            (
+                "tidegate_lease_hits_lost_total",
+                Kind::Counter,
+                "Hits that nobody can spend, as a call had no answer.",
+                self.lost,
+            ),
+        ] {
+            page.sample((name, kind, help), &[], value as f64);
+        }
+        for (outcome, value) in
+            [("granted", self.granted), ("refused", self.refused), ("unknown", self.unknown)]
+        {
+            let help = "Blocks of hits that were asked for, by outcome.";
+            let family = ("tidegate_lease_blocks_total", Kind::Counter, help);
+            page.sample(family, &[("outcome", outcome)], value as f64);
+        }
     }
 }
 

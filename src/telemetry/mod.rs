@@ -27,7 +27,7 @@ mod tags;
 mod template;
 mod timing;
 
-pub use facts::{CacheStats, LoadStats, MemcacheStats, PoolStats};
+pub use facts::{CacheStats, LeaseStats, LoadStats, MemcacheStats, PoolStats};
 pub use mapping::{Mapping, MappingError};
 pub use metric::{Metric, Reading, Snapshot};
 pub use metrics::{Handles, Loads, Metrics};

@@ -14,6 +14,7 @@ use super::calls::{Answers, Asked, Calls};
 use crate::limiter::{
     Action, Batch, Count, NewOperation, Operation, Refused, RefusedSets, is_refused,
 };
+use crate::rules::{Accuracy, Algorithm};
 use crate::store::StoreError;
 
 /// A set of several operations in several shards.
@@ -193,7 +194,12 @@ impl<'b> Spanning<'b> {
             _ if self.waits(operation) => 0,
             Action::GiveBack(_) | Action::Undo { .. } => return None,
         };
-        (count.admitted && count.spent).then_some(Action::Undo { hits, since: count.at })
+        // What others hold of a bucket lies above these hits and must not move: they come back
+        // by themselves.
+        let is_bucket = matches!(operation.meter.algorithm, Algorithm::TokenBucket { .. });
+        let stays = is_bucket && operation.leeway.accuracy == Accuracy::Leased;
+        let is_due = count.admitted && count.spent && !stays;
+        is_due.then_some(Action::Undo { hits, since: count.at })
     }
 
     /// Whether hits that do not fit stop the set and are spent.

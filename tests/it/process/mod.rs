@@ -6,6 +6,7 @@ mod companions;
 mod faults;
 mod hostile;
 mod http;
+mod leases;
 mod lifecycle;
 mod memcached;
 mod listeners;

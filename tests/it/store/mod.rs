@@ -3,6 +3,7 @@
 mod agreement;
 mod contract;
 mod fallback;
+mod leases;
 mod memcached;
 mod memory;
 mod redis;

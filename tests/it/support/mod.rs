@@ -7,6 +7,7 @@ pub(crate) mod cluster;
 pub(crate) mod envoy;
 pub(crate) mod forward;
 pub(crate) mod memcached;
+pub(crate) mod network;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod redis;
