@@ -157,6 +157,7 @@ fn rule_files(r: &mut Reader<'_>) -> files::Options {
 }
 
 fn refusal_cache(r: &mut Reader<'_>) -> Option<usize> {
+    r.group("Before the store");
     let bytes: i64 = r.within(
         "LOCAL_CACHE_SIZE_IN_BYTES",
         0,
