@@ -42,7 +42,9 @@ impl<S: Store> Front<S> {
     ///
     /// [`Failure`], when there is no decision.
     pub async fn answer(&self, message: &RateLimitRequest) -> Result<RateLimitResponse, Failure> {
-        let _under_way = self.activity.begin();
+        let _under_way = self.activity.begin().map_err(Failure::Crowded).inspect_err(|_| {
+            self.service.metrics.record_service_error();
+        })?;
         let request = request(message, &self.bounds)
             .inspect_err(|_| self.service.metrics.record_service_error())?;
         let answer = self.service.check(&request).await?;
