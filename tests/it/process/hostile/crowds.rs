@@ -87,7 +87,8 @@ fn keys_without_end_fill_what_there_is_and_no_more() {
         load.args(["--connections", "4", "--in-flight", "64", "--timeout", "20s"]);
         load.args(["--descriptors", "20", "user=%k-%i"]);
         let output = load.output().expect("run tidegate load");
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+        serde_json::from_slice::<serde_json::Value>(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {output:?}"))
     };
     load("1s");
     let before = tidegate.resident_bytes();
