@@ -388,6 +388,21 @@ mod tests {
         assert!(TcpStream::connect(&address).await.is_err(), "the listener is closed");
     }
 
+    #[tokio::test]
+    async fn what_the_runtime_has_not_heard_of_at_the_stop_is_served() {
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let address = listener.address();
+        let stop = CancellationToken::new();
+        let served = connections(listener, (Places::new(9), plain()), stop.clone());
+        tokio::task::yield_now().await; // it looks, and nobody is there
+        // While this thread does not ask the system, the runtime learns nothing.
+        let connect = || std::net::TcpStream::connect(&address).unwrap();
+        let _waiting: Vec<_> = std::iter::repeat_with(connect).take(5).collect();
+        stop.cancel();
+        assert_eq!(served.collect::<Vec<_>>().await.len(), 5);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_handshake_that_does_not_end_is_given_up() {
         let directory = tempfile::tempdir().unwrap();

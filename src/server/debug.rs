@@ -38,8 +38,7 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
         .route("/stats", get(async |State(state): State<HttpState<S>>| stats::page(&state)))
         .route("/debug/pprof", no_pprof())
         .route("/debug/pprof/", no_pprof())
-        .route("/debug/pprof/{*profile}", no_pprof())
-        .fallback(|| async { StatusCode::NOT_FOUND });
+        .route("/debug/pprof/{*profile}", no_pprof());
     guarded(router, &state.token, &state.doors).with_state(state)
 }
 

@@ -54,13 +54,13 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-/// `router`, where each route asks for the token.
+/// `router`, where each of its routes asks for the token. What is not there may be asked for.
 pub(super) fn guarded<S>(router: Router<S>, token: &Token, doors: &Arc<Doors>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     let (token, doors) = (token.clone(), Arc::clone(doors));
-    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+    router.route_layer(middleware::from_fn(move |request: Request, next: Next| {
         let is_shown = token.is_shown(&request);
         let doors = Arc::clone(&doors);
         async move {

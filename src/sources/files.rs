@@ -267,3 +267,32 @@ fn read_file(found: &Found, max: u64) -> Result<SourceFile, SourceError> {
     }
     Ok(SourceFile { name: found.name.clone(), bytes })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_a_pipe_since_the_scan_does_not_block() {
+        let root = tempfile::tempdir().unwrap();
+        let options = Options {
+            root: root.path().to_owned(),
+            subdirectory: String::new(),
+            app_directory: String::new(),
+            ignore_dot_files: false,
+            watch_root: false,
+            max_file_bytes: 1024,
+            max_files: 10,
+            poll_interval: Duration::from_secs(1),
+        };
+        let path = root.path().join("a.yaml");
+        std::fs::write(&path, "domain: a").unwrap();
+        let scan = scan::scan(&options);
+        assert_eq!(read_scan(&options, &scan).unwrap().files.len(), 1);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = read_scan(&options, &scan).unwrap_err().to_string();
+        assert!(error.contains("a.yaml") && error.contains("not a regular file"), "{error}");
+    }
+}
