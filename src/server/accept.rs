@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Listener;
-use super::connection::{Connection, Stream};
+use super::connection::Connection;
 use super::doors::{Doors, Turned};
 use super::listen::BACKLOG;
+use super::socket::{Socket, Waiting};
 use crate::tls::Acceptor;
 
 /// How long accepting rests after the system refused it a connection.
@@ -87,12 +87,6 @@ pub struct Arrivals(mpsc::Receiver<Arrival>);
 struct Arrival {
     socket: Socket,
     place: Place,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
 }
 
 /// The place of a connection, of its listener and at its host.
@@ -214,42 +208,6 @@ async fn accept(listener: &Listener, places: &Places) -> Option<(Socket, OwnedSe
     Some((socket, place?))
 }
 
-/// A listener that is about to close, and never blocks.
-enum Waiting {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-impl Waiting {
-    fn at(listener: Listener) -> io::Result<Self> {
-        Ok(match listener {
-            Listener::Tcp(listener) => Self::Tcp(listener.into_std()?),
-            Listener::Unix(file, listener) => {
-                // Without its file nobody comes any more.
-                drop(file);
-                Self::Unix(listener.into_std()?)
-            }
-        })
-    }
-
-    /// One that waits; an error if none does.
-    fn next(&mut self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
-                let _ = stream.set_nodelay(true);
-                stream.set_nonblocking(true)?;
-                Ok(Socket::Tcp(stream))
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Socket::Unix(stream))
-            }
-        }
-    }
-}
-
 async fn connection(Arrival { socket, place }: Arrival, terms: &Terms) -> Option<Connection> {
     let limit = terms.doors.transport.handshake_timeout;
     let stream = socket.stream().inspect_err(|error| {
@@ -271,20 +229,11 @@ async fn connection(Arrival { socket, place }: Arrival, terms: &Terms) -> Option
     Some(Connection::new(stream, place, (Arc::clone(&terms.doors), terms.first_words)))
 }
 
-impl Socket {
-    /// Binds it to the runtime that runs here.
-    fn stream(self) -> io::Result<Box<dyn Stream>> {
-        Ok(match self {
-            Self::Tcp(socket) => Box::new(TcpStream::from_std(socket)?),
-            Self::Unix(socket) => Box::new(UnixStream::from_std(socket)?),
-        })
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tokio_stream::StreamExt as _;
 
     use super::*;

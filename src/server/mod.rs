@@ -14,6 +14,7 @@ mod question;
 mod rate_limit;
 mod security;
 mod session;
+mod socket;
 mod stats;
 
 pub use accept::{Arrivals, Host, Places, deal};

@@ -73,10 +73,10 @@ impl<B> Question<B> {
     /// Time passes before there is more.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         let limit = self.doors.transport.request_timeout;
-        if self.deadline.is_none() {
-            if let Err(status) = self.hold(self.head + STREAM_BYTES) {
-                return Poll::Ready(status);
-            }
+        if self.deadline.is_none()
+            && let Err(status) = self.hold(self.head + STREAM_BYTES)
+        {
+            return Poll::Ready(status);
         }
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
         deadline.as_mut().poll(cx).map(|()| {

@@ -221,6 +221,25 @@ async fn a_call_under_way_is_answered_before_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_when_the_grace_is_over_is_cut() {
+    let redis = RedisServer::start();
+    let mut tidegate = Tidegate::with_rules(RULES)
+        .redis(&redis)
+        .env("TIDEGATE_STORE_TIMEOUT", "60s")
+        .env("TIDEGATE_DRAIN_DELAY", "0")
+        .env("TIDEGATE_SHUTDOWN_GRACE", "300ms")
+        .start();
+    let client = Client::connect(tidegate.grpc()).await;
+    redis.pause();
+    let hit = while_a_hit_is_under_way(&client, async {
+        tidegate.terminate();
+        assert_eq!(tidegate.wait().code(), Some(0));
+    });
+    within(hit).await.expect_err("the call is cut");
+    assert!(tidegate.log().contains("the grace period is over"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_hit_that_was_counted_before_the_end_was_answered() {
     const LIMIT: u64 = 1_000_000;
     let redis = RedisServer::start();

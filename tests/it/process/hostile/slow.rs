@@ -10,7 +10,7 @@ use super::{Victim, alice};
 use crate::support::frames::{
     DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, Peer, SETTINGS, call, frame, message,
 };
-use crate::support::process::eventually;
+use crate::support::process::{PATIENCE, eventually};
 
 const TIMES: [(&str, &str); 4] = [
     ("TIDEGATE_HANDSHAKE_TIMEOUT", "300ms"),
@@ -89,8 +89,16 @@ async fn what_is_unfinished_is_bounded_over_all_connections() {
     assert!(held() <= 1_048_576.0, "{}", held());
     // Requests that come in one piece are none of them.
     victim.client.hit("user", "a well-behaved client").await.expect("a decision");
+    let mut http = TcpStream::connect(victim.tidegate.http()).expect("a connection");
+    http.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let part = " ".repeat(500);
+    let part = format!("POST /json HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n{part}");
+    http.write_all(part.as_bytes()).expect("half a request");
+    let mut status = [0; 12];
+    http.read_exact(&mut status).expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 503");
     victim.grew_by_less_than(64 << 20, before);
-    drop(peers);
+    drop((peers, http));
     eventually("it is given back", || (held() == 0.0).then_some(()));
     victim.still_answers().await;
 }
