@@ -264,7 +264,8 @@ mod tests {
         short.write_u8(7).await.unwrap();
         let mut connection = connections.next().await.unwrap().unwrap();
         assert_eq!(connection.read_u8().await.unwrap(), 7);
-        let error = connection.read_u8().await.unwrap_err();
+        let end = tokio::time::timeout(Duration::from_secs(60), connection.read_u8()).await;
+        let error = end.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(connection.doors.turned(Turned::Silent), 2);
     }
