@@ -8,6 +8,7 @@ mod run;
 mod series;
 mod sockets;
 mod stats;
+mod token;
 mod worker;
 
 pub use core::Core;

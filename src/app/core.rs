@@ -53,7 +53,7 @@ impl<S: Store> Core<S> {
             service,
             bounds: settings.bounds.request,
             layout: settings.answer.clone(),
-            activity: Arc::new(Activity::default()),
+            activity: Arc::new(Activity::new(settings.bounds.max_decisions)),
         };
         Self { front: Arc::new(front), reloader, health }
     }

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use futures_util::FutureExt as _;
 
 use super::sockets::Sockets;
-use super::{Core, Counters, Fronts, counters, probe, series, stats, worker};
+use super::{Core, Counters, Fronts, counters, probe, series, stats, token, worker};
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::server::{
-    Endpoint, GrpcOptions, HealthApi, Host, HttpState, Listener, Shutdown, deal, debug_router,
-    http_router, metrics_router, serve_http,
+    Doors, Endpoint, GrpcOptions, HealthApi, Host, HttpState, Listener, Shutdown, Token, deal,
+    debug_router, http_router, metrics_router, serve_http,
 };
 use crate::settings::{Prometheus, Settings};
 use crate::sources::files::{FileSet, FileSource, SourceError};
@@ -46,6 +46,8 @@ pub struct Listeners {
     pub prometheus: Option<Listener>,
     /// Shakes hands with connections of the gRPC protocol.
     pub tls: Option<Arc<Acceptor>>,
+    /// What must be shown to look inside.
+    pub token: Token,
 }
 
 /// What reaches a running service from outside.
@@ -61,7 +63,7 @@ pub struct Signals {
 ///
 /// # Errors
 ///
-/// An endpoint is taken or cannot be resolved, or there is no TLS where there shall be.
+/// An endpoint is taken or cannot be resolved, or there is no TLS or token where there shall be.
 pub async fn open(settings: &Settings) -> anyhow::Result<Listeners> {
     // A listener that cannot serve TLS must not come up.
     let tls = match settings.grpc.tls.clone() {
@@ -72,6 +74,7 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Listeners> {
         None => None,
     };
     Ok(Listeners {
+        token: token::read(settings.admin_token.as_ref())?,
         tls,
         grpc: listener("gRPC", settings.grpc.listen.clone()).await?,
         http: listener("HTTP", Endpoint::Tcp(settings.http.clone())).await?,
@@ -228,25 +231,22 @@ async fn serve(
     );
     let bounds = &settings.bounds;
     let stop = &signals.shutdown.stop;
-    let sockets = Sockets::new(bounds.max_connections, listeners.tls);
+    let doors = Arc::new(Doors::new(bounds.transport.clone(), bounds.max_message_bytes));
+    let sockets = Sockets::new(bounds.max_connections, listeners.tls, doors);
     let (hosts, fronts) = workers(settings, core, &sockets, (servers, stop)).await?;
     let (listener, places) = (listeners.grpc, sockets.grpc.clone());
     servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
-    let state = http_state(core, &fronts, &sockets)?;
+    let state = http_state(core, &fronts, (&sockets, listeners.token))?;
     let mut http = vec![
-        (
-            listeners.http,
-            http_router(state.clone(), bounds.max_message_bytes),
-            sockets.http.clone(),
-        ),
+        (listeners.http, http_router(state.clone()), sockets.http.clone()),
         (listeners.debug, debug_router(state.clone()), sockets.debug.clone()),
     ];
     if let (Some(listener), Some(prometheus)) = (listeners.prometheus, &settings.prometheus) {
         http.push((listener, metrics_router(state, &prometheus.path), sockets.metrics.clone()));
     }
     for (listener, router, places) in http {
-        let stop = stop.clone();
-        servers.spawn(serve_http(listener, router, places, stop).map(Ok));
+        let (gate, stop) = ((places, Arc::clone(&sockets.doors)), stop.clone());
+        servers.spawn(serve_http(listener, router, gate, stop).map(Ok));
     }
     Ok((sockets, fronts))
 }
@@ -264,7 +264,7 @@ async fn workers(
         stop: stop.clone(),
     };
     let options = GrpcOptions {
-        max_message_bytes: settings.bounds.max_message_bytes,
+        doors: Arc::clone(&sockets.doors),
         tls: sockets.tls.clone(),
         max_connection_age: settings.grpc.max_connection_age,
         max_connection_age_grace: settings.grpc.max_connection_age_grace,
@@ -288,16 +288,17 @@ async fn workers(
 fn http_state(
     core: &Core<Counters>,
     fronts: &Fronts,
-    sockets: &Sockets,
+    (sockets, token): (&Sockets, Token),
 ) -> anyhow::Result<HttpState<Counters>> {
     let (fronts, facts) = (Arc::clone(fronts), Arc::clone(&core.health));
-    let sockets = sockets.clone();
+    let (sockets, doors) = (sockets.clone(), Arc::clone(&sockets.doors));
+    let activity = Arc::clone(&core.front.activity);
     let collect = move |page: &mut Page| {
         let mut snapshot = Snapshot::default();
         series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
         page.take(&snapshot);
         series::collect(&facts.facts(), &fronts, page);
-        sockets.collect(page);
+        sockets.collect(&activity, page);
     };
     Ok(HttpState {
         front: Arc::clone(&core.front),
@@ -305,6 +306,8 @@ fn http_state(
         json: Json::new()?,
         collect: Arc::new(collect),
         pages: Arc::new(Semaphore::new(1)),
+        token,
+        doors,
     })
 }
 

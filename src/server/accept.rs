@@ -6,17 +6,19 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Listener;
-use super::connection::{Connection, SILENCE, Stream};
+use super::connection::Connection;
+use super::doors::{Doors, Turned};
 use super::listen::BACKLOG;
+use super::socket::{Socket, Waiting};
 use crate::tls::Acceptor;
 
 /// How long accepting rests after the system refused it a connection.
@@ -30,17 +32,31 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub struct Places {
     free: Arc<Semaphore>,
     max: usize,
+    refused: Arc<AtomicU64>,
 }
 
 impl Places {
     /// That many places.
     pub fn new(max: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(max)), max }
+        Self { free: Arc::new(Semaphore::new(max)), max, refused: Arc::default() }
     }
 
     /// How many are taken now, by connections that are open or in their handshake.
     pub fn taken(&self) -> usize {
         self.max.saturating_sub(self.free.available_permits())
+    }
+
+    /// How many connections found none.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.free).try_acquire_owned();
+        if place.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        place.ok()
     }
 }
 
@@ -49,8 +65,10 @@ impl Places {
 pub(super) struct Terms {
     /// They shake hands first; none: they are plain.
     pub(super) tls: Option<Arc<Acceptor>>,
-    /// They are cut at this age; none: never.
-    pub(super) max_age: Option<Duration>,
+    /// How much patience there is with them.
+    pub(super) doors: Arc<Doors>,
+    /// The bytes that each begins with.
+    pub(super) first_words: usize,
 }
 
 /// Takes connections, on a runtime of its own choice.
@@ -69,12 +87,6 @@ pub struct Arrivals(mpsc::Receiver<Arrival>);
 struct Arrival {
     socket: Socket,
     place: Place,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
 }
 
 /// The place of a connection, of its listener and at its host.
@@ -122,12 +134,13 @@ pub async fn deal(listener: Listener, places: Places, hosts: Vec<Host>, stop: Ca
         () = accept_all => {}
         () = stop.cancelled() => {}
     }
-    // To their peers, those in the queue are connected already.
+    // To their peers, those in the queue are connected already. The system is asked, as the
+    // runtime may not have heard of them yet.
+    let Ok(mut waiting) = Waiting::at(listener) else { return };
     for _ in 0..BACKLOG {
-        match timeout(Duration::ZERO, accept(&listener, &places)).await {
-            Ok(Some(accepted)) => give(accepted).await,
-            Ok(None) => {}
-            Err(_) => break,
+        let Ok(socket) = waiting.next() else { break };
+        if let Some(free) = places.take() {
+            give((socket, free)).await;
         }
     }
 }
@@ -188,65 +201,88 @@ async fn accept(listener: &Listener, places: &Places) -> Option<(Socket, OwnedSe
             return None;
         }
     };
-    let place = Arc::clone(&places.free).try_acquire_owned();
-    if place.is_err() {
+    let place = places.take();
+    if place.is_none() {
         tracing::debug!(address = listener.address(), "too many connections: one was closed");
     }
-    Some((socket, place.ok()?))
+    Some((socket, place?))
 }
 
 async fn connection(Arrival { socket, place }: Arrival, terms: &Terms) -> Option<Connection> {
-    let end = terms.max_age.map(|age| Box::pin(sleep(age)));
+    let limit = terms.doors.transport.handshake_timeout;
     let stream = socket.stream().inspect_err(|error| {
         tracing::warn!(%error, "cannot serve a connection");
     });
     let stream = match (stream.ok()?, &terms.tls) {
         (stream, None) => stream,
-        (stream, Some(tls)) => match tls.accept(stream, SILENCE).await {
+        (stream, Some(tls)) => match tls.accept(stream, limit).await {
             Ok(session) => Box::new(session),
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake failed");
+                if error.kind() == io::ErrorKind::TimedOut {
+                    terms.doors.turn(Turned::Silent);
+                }
                 return None;
             }
         },
     };
-    Some(Connection::new(stream, place, end))
-}
-
-impl Socket {
-    /// Binds it to the runtime that runs here.
-    fn stream(self) -> io::Result<Box<dyn Stream>> {
-        Ok(match self {
-            Self::Tcp(socket) => Box::new(TcpStream::from_std(socket)?),
-            Self::Unix(socket) => Box::new(UnixStream::from_std(socket)?),
-        })
-    }
+    Some(Connection::new(stream, place, (Arc::clone(&terms.doors), terms.first_words)))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tokio_stream::StreamExt as _;
 
     use super::*;
-    use crate::server::{Address, Endpoint};
+    use crate::server::{Address, Endpoint, Transport};
+
+    fn plain() -> Terms {
+        let doors = Arc::new(Doors::new(Transport::default(), 1024));
+        Terms { tls: None, doors, first_words: 2 }
+    }
 
     async fn accepting(max: usize) -> (String, ReceiverStream<io::Result<Connection>>) {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
-        let terms = Terms { tls: None, max_age: None };
         let address = listener.address();
+        let terms = plain();
         (address, connections(listener, (Places::new(max), terms), CancellationToken::new()))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_says_nothing_is_given_up() {
+    async fn a_connection_that_says_nothing_or_too_little_is_given_up() {
         let (address, mut connections) = accepting(1).await;
-        let _silent = TcpStream::connect(address).await.unwrap();
+        let _silent = TcpStream::connect(&address).await.unwrap();
         let mut connection = connections.next().await.unwrap().unwrap();
         let error = connection.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(connection);
+        let mut short = TcpStream::connect(&address).await.unwrap();
+        short.write_u8(7).await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        assert_eq!(connection.read_u8().await.unwrap(), 7);
+        let end = tokio::time::timeout(Duration::from_secs(60), connection.read_u8()).await;
+        let error = end.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(connection.doors.turned(Turned::Silent), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_takes_nothing_is_given_up() {
+        let (address, mut connections) = accepting(1).await;
+        let _deaf = TcpStream::connect(&address).await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        let endless = vec![0; 1 << 20];
+        let error = loop {
+            if let Err(error) = connection.write_all(&endless).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(connection.doors.turned(Turned::Stalled), 1);
     }
 
     #[tokio::test]
@@ -296,10 +332,25 @@ mod tests {
         }
         let stop = CancellationToken::new();
         stop.cancel();
-        let terms = (Places::new(9), Terms { tls: None, max_age: None });
+        let terms = (Places::new(9), plain());
         let served: Vec<_> = connections(listener, terms, stop).collect().await;
         assert_eq!(served.len(), 5);
         assert!(TcpStream::connect(&address).await.is_err(), "the listener is closed");
+    }
+
+    #[tokio::test]
+    async fn what_the_runtime_has_not_heard_of_at_the_stop_is_served() {
+        let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
+        let listener = Listener::open(&anywhere).await.unwrap();
+        let address = listener.address();
+        let stop = CancellationToken::new();
+        let served = connections(listener, (Places::new(9), plain()), stop.clone());
+        tokio::task::yield_now().await; // it looks, and nobody is there
+        // While this thread does not ask the system, the runtime learns nothing.
+        let connect = || std::net::TcpStream::connect(&address).unwrap();
+        let _waiting: Vec<_> = std::iter::repeat_with(connect).take(5).collect();
+        stop.cancel();
+        assert_eq!(served.collect::<Vec<_>>().await.len(), 5);
     }
 
     #[tokio::test(start_paused = true)]
@@ -321,7 +372,7 @@ mod tests {
         let listener = Listener::open(&anywhere).await.unwrap();
         let mut silent = TcpStream::connect(listener.address()).await.unwrap();
         let places = Places::new(1);
-        let terms = (places.clone(), Terms { tls: Some(Arc::clone(&tls)), max_age: None });
+        let terms = (places.clone(), Terms { tls: Some(Arc::clone(&tls)), ..plain() });
         let _connections = connections(listener, terms, CancellationToken::new());
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "it is closed");
         assert_eq!((places.taken(), tls.status().failed_handshakes), (0, 1));

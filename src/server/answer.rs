@@ -66,7 +66,9 @@ impl<S: Store> Front<S> {
         message: &RateLimitRequest,
         timeout: Option<&[u8]>,
     ) -> Result<Answered, Failure> {
-        let _under_way = self.activity.begin();
+        let _under_way = self.activity.begin().map_err(Failure::Crowded).inspect_err(|_| {
+            self.service.metrics.record_service_error();
+        })?;
         let mut request = request(message, &self.bounds)
             .inspect_err(|_| self.service.metrics.record_service_error())?;
         request.patience = timeout.and_then(patience);

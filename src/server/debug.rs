@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use http::StatusCode;
 
+use super::security::guarded;
 use super::{HttpState, stats};
 use crate::rules::{Algorithm, Limit, Rule};
 use crate::service::Rules;
@@ -32,7 +33,7 @@ listener, the state of the process is at /stats.
 /// The routes of the debug listener.
 pub fn router<S: Store>(state: HttpState<S>) -> Router {
     let no_pprof = || any(|| async { (StatusCode::NOT_FOUND, NO_PPROF) });
-    Router::new()
+    let router = Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/rlconfig", get(rlconfig))
         .route(
@@ -41,8 +42,8 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
         )
         .route("/debug/pprof", no_pprof())
         .route("/debug/pprof/", no_pprof())
-        .route("/debug/pprof/{*profile}", no_pprof())
-        .with_state(state)
+        .route("/debug/pprof/{*profile}", no_pprof());
+    guarded(router, &state.token, &state.doors).with_state(state)
 }
 
 async fn rlconfig<S: Store>(State(state): State<HttpState<S>>) -> Response {

@@ -5,45 +5,45 @@
 //! costs (docs/performance.md).
 
 use std::convert::Infallible;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::{Request, Response};
+use hyper::body::Incoming;
 use tonic::body::Body;
-use tonic::codegen::Service;
+use tonic::codegen::Service as _;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
-/// A service before a router.
-#[derive(Clone, Debug)]
+use super::question::Question;
+use super::rate_limit::RateLimit;
+use crate::store::Store;
+use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitServiceServer;
+
+/// The services of the gRPC listener.
+#[derive(Debug)]
 pub(super) struct Direct<S> {
-    /// Takes the calls that name it.
-    pub(super) first: S,
+    /// What nearly all calls are for.
+    pub(super) first: RateLimitServiceServer<RateLimit<S>>,
     /// Takes all others.
     pub(super) others: Routes,
 }
 
-impl<S> Service<Request<Body>> for Direct<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Either<S::Future, <Routes as Service<Request<Body>>>::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Neither keeps anybody waiting here, but both want to be asked.
-        match self.first.poll_ready(cx) {
-            Poll::Ready(Ok(())) => Service::<Request<Body>>::poll_ready(&mut self.others, cx),
-            other => other,
+impl<S: Store> Direct<S> {
+    /// Asks whomever the path names. Nobody keeps a caller waiting to be ready here.
+    pub(super) fn ask(
+        &self,
+        request: Request<Question<Incoming>>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
+        match names(request.uri().path(), RateLimitServiceServer::<RateLimit<S>>::NAME) {
+            true => Either::Left(self.first.clone().call(request)),
+            false => Either::Right(self.others.clone().call(request)),
         }
     }
+}
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match names(request.uri().path(), S::NAME) {
-            true => Either::Left(self.first.call(request)),
-            false => Either::Right(self.others.call(request)),
-        }
+impl<S> Clone for Direct<S> {
+    fn clone(&self) -> Self {
+        Self { first: self.first.clone(), others: self.others.clone() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Coming to an end: the stages of a shutdown, and what is still under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -17,9 +17,13 @@ pub struct Shutdown {
     pub abort: CancellationToken,
 }
 
-/// Counts the requests under way.
-#[derive(Debug, Default)]
-pub struct Activity(AtomicUsize);
+/// Counts the requests under way, and admits no more than a maximum.
+#[derive(Debug)]
+pub struct Activity {
+    under_way: AtomicUsize,
+    max: usize,
+    refused: AtomicU64,
+}
 
 /// A request under way.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub(super) struct UnderWay<'a>(&'a Activity);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -37,10 +41,31 @@ const LOOK: Duration = Duration::from_millis(50);
 const QUIET_LOOKS: u32 = 10;
 
 impl Activity {
-    /// Marks the beginning of a request; it ends when the mark is dropped.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self)
+    /// Room for that many requests at a time.
+    pub fn new(max: usize) -> Self {
+        Self { under_way: AtomicUsize::new(0), max, refused: AtomicU64::new(0) }
+    }
+
+    /// How many requests are under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// How many found no room.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Marks the beginning of a request; it ends when the mark is dropped. The maximum, if
+    /// there is no room: who waited for some would only be late.
+    pub(super) fn begin(&self) -> Result<UnderWay<'_>, usize> {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let mark = UnderWay(self);
+        if before < self.max {
+            return Ok(mark);
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Err(self.max)
     }
 
     /// Resolves once nothing has been under way for half a second. Connections that are
@@ -49,7 +74,7 @@ impl Activity {
         let mut quiet = 0;
         while quiet < QUIET_LOOKS {
             tokio::time::sleep(LOOK).await;
-            quiet = if self.0.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+            quiet = if self.under_way() == 0 { quiet + 1 } else { 0 };
         }
     }
 }

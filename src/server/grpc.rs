@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response};
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tower::util::MapResponseLayer;
 
 use super::accept::{Arrivals, Terms, welcome};
 use super::direct::Direct;
 use super::rate_limit::RateLimit;
-use super::{Front, HealthApi};
+use super::session::Session;
+use super::{Doors, Front, HealthApi};
 use crate::store::Store;
 use crate::tls::Acceptor;
 use crate::wire::pb;
@@ -24,8 +26,8 @@ use crate::wire::pb::tidegate::health::v1::health_service_server::HealthServiceS
 /// How the gRPC listener treats its clients.
 #[derive(Clone, Debug)]
 pub struct GrpcOptions {
-    /// The largest message, before and after decompression.
-    pub max_message_bytes: usize,
+    /// What they may hold and how long they may take.
+    pub doors: Arc<Doors>,
     /// Shakes hands with connections; `None`: they are plain.
     pub tls: Option<Arc<Acceptor>>,
     /// A connection is told to go at this age; `None`: never.
@@ -46,56 +48,51 @@ pub enum Reflection {
     Off,
 }
 
-/// Streams that one connection may have open.
-const MAX_STREAMS: u32 = 10_000;
-/// A silent peer is asked for a sign of life this often, and given up this long after.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// The most that the headers of a request may hold.
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// What every connection of HTTP/2 begins with: `PRI * HTTP/2.0` and so on.
+const PREFACE_BYTES: usize = 24;
 
 /// Serves those who arrive until no more can, then tells every connection to go and resolves
 /// when the last one has gone.
 ///
 /// # Errors
 ///
-/// The services cannot be described for reflection, or serving failed.
+/// The services cannot be described for reflection.
 pub async fn serve<S: Store>(
     arrivals: Arrivals,
     (front, health): (Arc<Front<S>>, HealthApi),
     options: GrpcOptions,
 ) -> anyhow::Result<()> {
-    let max_age = options.max_connection_age.map(jittered);
     let terms = Terms {
         tls: options.tls.clone(),
-        // Left to the transport, the grace would stand in for being told to go.
-        max_age: max_age.zip(options.max_connection_age_grace).map(|(age, grace)| age + grace),
+        doors: Arc::clone(&options.doors),
+        first_words: PREFACE_BYTES,
     };
-    // It ends a little after the stop, when the listener is closed and what waited there has
+    let session = Arc::new(Session {
+        services: services(front, health, &options)?,
+        unreadable: Unreadable::new(options.doors.max_message_bytes),
+        doors: Arc::clone(&options.doors),
+        max_age: options.max_connection_age.map(jittered),
+        grace: options.max_connection_age_grace,
+    });
+    // They end a little after the stop, when the listener is closed and what waited there has
     // been served; only then are the connections told to go.
-    let incoming = welcome(arrivals, terms);
-    let service = service(front, health, &options)?;
-    let mut server = Server::builder();
-    if let Some(age) = max_age {
-        server = server.max_connection_age(age);
+    let mut incoming = welcome(arrivals, terms);
+    let (sessions, leave) = (TaskTracker::new(), CancellationToken::new());
+    while let Some(Ok(connection)) = incoming.next().await {
+        sessions.spawn(Arc::clone(&session).host(connection, leave.clone()));
     }
-    server
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(MapResponseLayer::new(unreadable_is_invalid(options.max_message_bytes)))
-        .serve_with_incoming_shutdown(service, incoming, std::future::pending())
-        .await?;
+    leave.cancel();
+    sessions.close();
+    sessions.wait().await;
     Ok(())
 }
 
-fn service<S: Store>(
+fn services<S: Store>(
     front: Arc<Front<S>>,
     health: HealthApi,
     options: &GrpcOptions,
-) -> anyhow::Result<Direct<RateLimitServiceServer<RateLimit<S>>>> {
-    let max = options.max_message_bytes;
+) -> anyhow::Result<Direct<S>> {
+    let max = options.doors.max_message_bytes;
     let rate_limit = RateLimitServiceServer::new(RateLimit(front))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max);
@@ -116,25 +113,34 @@ fn jittered(age: Duration) -> Duration {
     age.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
-/// A message that cannot be unpacked is an invalid argument, and one over the maximum
-/// should name the bound it passed. The transport has other codes for both: INTERNAL and
+/// Says that what cannot be read is an invalid argument, and of a message over the maximum
+/// which bound it passed. The transport has other codes for both: INTERNAL and
 /// OUT_OF_RANGE, which none of our services says itself, and RESOURCE_EXHAUSTED.
-fn unreadable_is_invalid(max: usize) -> impl Fn(Response<Body>) -> Response<Body> + Clone {
-    let too_large = format!(
-        "the message is larger than the maximum of {max} bytes (TIDEGATE_MAX_MESSAGE_BYTES)"
-    );
-    let too_large = HeaderValue::from_str(&too_large.replace(' ', "%20")).ok();
-    move |mut response| {
+#[derive(Clone, Debug)]
+pub(super) struct Unreadable {
+    too_large: Option<HeaderValue>,
+}
+
+impl Unreadable {
+    fn new(max: usize) -> Self {
+        let too_large = format!(
+            "the message is larger than the maximum of {max} bytes (TIDEGATE_MAX_MESSAGE_BYTES)"
+        );
+        Self { too_large: HeaderValue::from_str(&too_large.replace(' ', "%20")).ok() }
+    }
+
+    /// The same answer in our words.
+    pub(super) fn say(&self, mut response: Response<Body>) -> Response<Body> {
         let headers = response.headers_mut();
         // Answers have their status at the end.
         if !headers.contains_key("grpc-status") {
             return response;
         }
-        let too_large = too_large.clone().filter(|_| is_too_large(headers));
-        if too_large.is_some() || says(headers, "grpc-status", "13") {
+        let is_too_large = is_too_large(headers);
+        if is_too_large || says(headers, "grpc-status", "13") {
             headers.insert("grpc-status", HeaderValue::from_static("3"));
         }
-        if let Some(reason) = too_large {
+        if let Some(reason) = self.too_large.clone().filter(|_| is_too_large) {
             headers.insert("grpc-message", reason);
         }
         response

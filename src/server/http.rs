@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,17 +17,22 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
+use tower::util::MapResponseLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::accept::{Terms, connections};
-use super::{Answered, Front, Listener, Places};
+use super::question::Question;
+use super::security::{guarded, secured};
+use super::{Answered, Doors, Front, Listener, Places, Token, Turned};
 use crate::health::Health;
 use crate::store::Store;
 use crate::telemetry::Page;
 use crate::wire::json::Json;
 use crate::wire::pb::envoy::service::ratelimit::v3::RateLimitResponse;
-use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as Overall;
 use crate::wire::{DECIDED_BY, Failure, GRPC_TIMEOUT, report_json};
 
 /// What the handlers need.
@@ -42,6 +47,10 @@ pub struct HttpState<S> {
     pub collect: Arc<dyn Fn(&mut Page) + Send + Sync>,
     /// Lets one page be made at a time.
     pub pages: Arc<Semaphore>,
+    /// What whoever asks for more than a decision or health must show.
+    pub token: Token,
+    /// What peers may hold and how long they may take.
+    pub doors: Arc<Doors>,
 }
 
 impl<S: Store> HttpState<S> {
@@ -81,6 +90,8 @@ impl<S> Clone for HttpState<S> {
             json: self.json.clone(),
             collect: Arc::clone(&self.collect),
             pages: Arc::clone(&self.pages),
+            token: self.token.clone(),
+            doors: Arc::clone(&self.doors),
         }
     }
 }
@@ -91,56 +102,81 @@ impl<S> fmt::Debug for HttpState<S> {
     }
 }
 
-/// A client has this long to send its request, headers and body each, and we to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The most that the head of a request may hold.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The least that a buffer for heads may be.
+const MIN_BUFFER: usize = 8 * 1024;
 
-/// The routes of the HTTP listener.
-pub fn router<S: Store>(state: HttpState<S>, max_body_bytes: usize) -> Router {
+/// The routes of the HTTP listener. The token is asked for at `/metrics` alone.
+pub fn router<S: Store>(state: HttpState<S>) -> Router {
+    let metrics = Router::new().route("/metrics", get(metrics));
     Router::new()
         .route("/json", any(json))
         .route("/healthcheck", any(healthcheck))
         .route("/health", get(health))
-        .route("/metrics", get(metrics))
-        .layer(RequestBodyLimitLayer::new(max_body_bytes))
+        .layer(RequestBodyLimitLayer::new(state.doors.max_message_bytes))
+        .merge(guarded(metrics, &state.token, &state.doors))
         .with_state(state)
 }
 
 /// The metrics page alone, at `path`; elsewhere it is said where it is.
 pub fn metrics_router<S: Store>(state: HttpState<S>, path: &str) -> Router {
     let elsewhere = (StatusCode::NOT_FOUND, format!("metrics are at {path}\n"));
-    Router::new().route(path, get(metrics)).fallback(|| async move { elsewhere }).with_state(state)
+    let metrics = guarded(Router::new().route(path, get(metrics)), &state.token, &state.doors);
+    metrics.fallback(|| async move { elsewhere }).with_state(state)
 }
 
 /// Serves `router` until `stop`, then resolves when the last connection has gone.
-pub async fn serve(listener: Listener, router: Router, places: Places, stop: CancellationToken) {
-    let router =
-        router.layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, PATIENCE));
-    let mut incoming = connections(listener, (places, Terms { tls: None, max_age: None }), stop);
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    (places, doors): (Places, Arc<Doors>),
+    stop: CancellationToken,
+) {
+    let bounds = doors.transport.clone();
+    let patience = bounds.request_timeout;
+    let router = router
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, patience))
+        .layer(MapResponseLayer::new(secured));
+    let terms = Terms { tls: None, doors: Arc::clone(&doors), first_words: 1 };
+    let mut incoming = connections(listener, (places, terms), stop);
     let graceful = GracefulShutdown::new();
     while let Some(Ok(connection)) = incoming.next().await {
-        let service = TowerToHyperService::new(router.clone());
+        let ask = Arc::clone(&doors);
+        let service = router.clone().map_request(move |request| Question::ask(request, &ask));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(connection), service);
+            .header_read_timeout(patience)
+            .max_buf_size((bounds.max_header_bytes as usize).max(MIN_BUFFER))
+            .serve_connection(TokioIo::new(connection), TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
+        let doors = Arc::clone(&doors);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an HTTP connection broke");
+                judge(&error, &doors);
             }
         });
     }
     graceful.shutdown().await;
 }
 
+/// Counts what the connection itself did not give up.
+fn judge(error: &hyper::Error, doors: &Doors) {
+    if error.is_timeout() {
+        doors.turn(Turned::Silent);
+    } else if error.is_parse() {
+        doors.turn(Turned::Unruly);
+    }
+}
+
 async fn json<S: Store>(
     State(state): State<HttpState<S>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unheard(rejection),
+    };
     match decide(&state, (&headers, &body)).await {
         Ok((body, answered)) => {
             let status = status(&answered.message);
@@ -170,10 +206,26 @@ async fn decide<S: Store>(
 
 fn status(response: &RateLimitResponse) -> StatusCode {
     match response.overall_code() {
-        Code::Ok => StatusCode::OK,
-        Code::OverLimit => StatusCode::TOO_MANY_REQUESTS,
-        Code::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
+        Overall::Ok => StatusCode::OK,
+        Overall::OverLimit => StatusCode::TOO_MANY_REQUESTS,
+        Overall::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// Why a body was not heard to its end: 503, if that is not the caller's fault.
+fn unheard(rejection: BytesRejection) -> Response {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&rejection);
+    while let Some(error) = cause {
+        if let Some(status) = error.downcast_ref::<Status>() {
+            let code = match status.code() {
+                Code::DeadlineExceeded => StatusCode::REQUEST_TIMEOUT,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            return (code, format!("{}\n", status.message())).into_response();
+        }
+        cause = error.source();
+    }
+    rejection.into_response()
 }
 
 fn refusal(failure: &Failure) -> Response {
@@ -181,10 +233,7 @@ fn refusal(failure: &Failure) -> Response {
     let reason = status.canonical_reason().unwrap_or_default();
     (
         status,
-        [
-            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ],
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
         format!("{reason}\n{}\n", failure.told()),
     )
         .into_response()
@@ -220,14 +269,15 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::server::{Address, Endpoint};
+    use crate::server::{Address, Endpoint, Transport};
 
     async fn answer_to(sent: &str) -> String {
         let anywhere = Endpoint::Tcp(Address { host: "127.0.0.1".to_owned(), port: 0 });
         let listener = Listener::open(&anywhere).await.unwrap();
         let mut stream = TcpStream::connect(listener.address()).await.unwrap();
         let router = Router::new().route("/", any(async |body: Bytes| body));
-        tokio::spawn(serve(listener, router, Places::new(1), CancellationToken::new()));
+        let doors = Arc::new(Doors::new(Transport::default(), 1024));
+        tokio::spawn(serve(listener, router, (Places::new(1), doors), CancellationToken::new()));
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer).await;

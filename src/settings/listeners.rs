@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::reader::Reader;
 use super::value::{Host, Route};
-use super::{Grpc, Prometheus, tls};
+use super::{AdminToken, Grpc, Prometheus, tls, transport};
 use crate::server::{Address, Endpoint, Reflection};
 
 /// The listeners.
 pub(super) struct Listeners {
     pub(super) http: Address,
     pub(super) debug: Address,
+    pub(super) admin_token: Option<AdminToken>,
     pub(super) grpc: Grpc,
     pub(super) prometheus: Option<Prometheus>,
 }
@@ -24,12 +25,19 @@ pub(super) fn read(r: &mut Reader<'_>) -> Listeners {
         port: r.within("PORT", 8080, PORTS, "Its port; 0 takes a free one."),
     };
     let debug = Address {
-        host: r.read("DEBUG_HOST", any(), "Host of the debug listener.").0,
+        host: r
+            .read(
+                "DEBUG_HOST",
+                Host("127.0.0.1".to_owned()),
+                "Host of the debug listener; envoyproxy/ratelimit listens on every address.",
+            )
+            .0,
         port: r.within("DEBUG_PORT", 6070, PORTS, "Its port; 0 takes a free one."),
     };
+    let admin_token = transport::admin_token(r);
     let grpc = grpc(r);
     let prometheus = prometheus(r);
-    let listeners = Listeners { http, debug, grpc, prometheus };
+    let listeners = Listeners { http, debug, admin_token, grpc, prometheus };
     refuse_collisions(r, &listeners);
     listeners
 }

@@ -17,6 +17,7 @@ mod redis;
 mod store;
 mod table;
 mod tls;
+mod transport;
 mod unsupported;
 mod value;
 mod xds;
@@ -27,10 +28,12 @@ pub use faults::Faults;
 pub use leases::Leases;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
+pub use transport::AdminToken;
+pub(crate) use transport::{TOKEN, is_token};
 
 use crate::health::{RulesNeeded, StoreNeeded};
 use crate::limiter::Policy;
-use crate::server::{Address, Endpoint, Reflection};
+use crate::server::{Address, Endpoint, Reflection, Transport};
 use crate::sources;
 use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
@@ -47,6 +50,8 @@ pub struct Settings {
     pub http: Address,
     /// The debug listener.
     pub debug: Address,
+    /// What must be shown to look inside; none: nothing.
+    pub admin_token: Option<AdminToken>,
     /// The gRPC listener.
     pub grpc: Grpc,
     /// The metrics listener, if there is one.
@@ -170,6 +175,10 @@ pub struct Bounds {
     pub request: wire::Bounds,
     /// Connections of a listener at a time.
     pub max_connections: usize,
+    /// Requests that are decided at a time.
+    pub max_decisions: usize,
+    /// What connections may hold and how long they may take.
+    pub transport: Transport,
     /// Different paths that metrics are kept for.
     pub max_metric_paths: usize,
 }

@@ -7,7 +7,8 @@ use tracing::Level;
 use super::reader::Reader;
 use super::value::{Header, Ratio};
 use super::{
-    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, store, xds,
+    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, store, transport,
+    xds,
 };
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
@@ -30,6 +31,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
     let mut settings = Settings {
         http: listeners.http,
         debug: listeners.debug,
+        admin_token: listeners.admin_token,
         grpc: listeners.grpc,
         prometheus,
         metrics,
@@ -258,8 +260,10 @@ fn bounds(r: &mut Reader<'_>) -> Bounds {
             "TIDEGATE_MAX_CONNECTIONS",
             10_000,
             1..=MILLION,
-            "Connections of a listener at a time.",
+            "Connections of a listener at a time; beyond it new ones are closed.",
         ),
+        max_decisions: transport::max_decisions(r),
+        transport: transport::read(r),
         max_metric_paths: r.within(
             "TIDEGATE_MAX_METRIC_PATHS",
             1000,

@@ -15,11 +15,13 @@ mod watch;
 
 use std::fs::File;
 use std::hash::Hash;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::scan::{Found, Scan};
@@ -243,7 +245,8 @@ fn read_scan(options: &Options, scan: &Result<Scan, SourceError>) -> Result<File
     Ok(FileSet { files: files.collect::<Result<_, _>>()?, warnings: scan.warnings.clone() })
 }
 
-/// Reads one file, which the scan found to be a regular one: opening anything else may block.
+/// Reads one file. The scan found it to be a regular one, but by now something else may have
+/// its name: opened so, nothing blocks, and the file that is open is the one that is judged.
 fn read_file(found: &Found, max: u64) -> Result<SourceFile, SourceError> {
     let unreadable = |error| SourceError::unreadable(&found.path, &error);
     let too_large = |size| SourceError::TooLarge { name: found.name.clone(), size, max };
@@ -251,11 +254,45 @@ fn read_file(found: &Found, max: u64) -> Result<SourceFile, SourceError> {
         return Err(too_large(found.size));
     }
     let mut bytes = Vec::new();
-    let file = File::open(&found.path).map_err(unreadable)?;
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblock).open(&found.path);
+    let file = file.map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is not a regular file any more")));
+    }
     // One byte more than allowed shows that the file has grown since the scan.
     let read = file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if read as u64 > max {
         return Err(too_large(read as u64));
     }
     Ok(SourceFile { name: found.name.clone(), bytes })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_a_pipe_since_the_scan_does_not_block() {
+        let root = tempfile::tempdir().unwrap();
+        let options = Options {
+            root: root.path().to_owned(),
+            subdirectory: String::new(),
+            app_directory: String::new(),
+            ignore_dot_files: false,
+            watch_root: false,
+            max_file_bytes: 1024,
+            max_files: 10,
+            poll_interval: Duration::from_secs(1),
+        };
+        let path = root.path().join("a.yaml");
+        std::fs::write(&path, "domain: a").unwrap();
+        let scan = scan::scan(&options);
+        assert_eq!(read_scan(&options, &scan).unwrap().files.len(), 1);
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = read_scan(&options, &scan).unwrap_err().to_string();
+        assert!(error.contains("a.yaml") && error.contains("not a regular file"), "{error}");
+    }
 }

@@ -17,6 +17,11 @@ pub enum Failure {
     /// It is against the rules of the protocol or beyond a bound.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// As many requests as may be are being decided; how many that is.
+    #[error(
+        "{0} requests are being decided already, which is the maximum (TIDEGATE_MAX_DECISIONS)"
+    )]
+    Crowded(usize),
     /// It could not be decided.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -30,6 +35,8 @@ impl Failure {
             Self::Check(CheckError::EmptyDomain | CheckError::NoDescriptors) => {
                 Code::InvalidArgument
             }
+            // Not UNAVAILABLE, which clients repeat at once: more of the same would follow.
+            Self::Crowded(_) => Code::ResourceExhausted,
             Self::Check(CheckError::NoRules) => Code::Unavailable,
             Self::Check(CheckError::Store(error)) => match error {
                 StoreError::Unavailable(_) | StoreError::Broken(_) | StoreError::Refused(_) => {

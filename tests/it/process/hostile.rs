@@ -1,5 +1,9 @@
 //! Input made to break things: refused with a reason, and the process goes on.
 
+mod crowds;
+mod slow;
+mod streams;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
@@ -23,9 +27,32 @@ struct Victim {
 
 impl Victim {
     async fn start() -> Self {
-        let tidegate = Tidegate::with_rules(RULES).start();
+        Self::start_with(&[]).await
+    }
+
+    /// One with those settings.
+    async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let setup = Tidegate::with_rules(RULES);
+        let setup = settings.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+        let tidegate = setup.start();
         let client = Client::connect(tidegate.grpc()).await;
         Self { tidegate, client }
+    }
+
+    /// The rate limit service, for requests with headers of their own.
+    fn rls(&self) -> RateLimitServiceClient<tonic::transport::Channel> {
+        RateLimitServiceClient::new(self.client.channel())
+    }
+
+    /// How many were turned away for that reason.
+    fn turned_away(&self, reason: &str) -> f64 {
+        self.tidegate.metric(&format!("tidegate_turned_away_total{{reason={reason:?}}}"))
+    }
+
+    /// It holds little more memory than it did before.
+    fn grew_by_less_than(&self, bytes: u64, before: u64) {
+        let now = self.tidegate.resident_bytes();
+        assert!(now < before + bytes, "{before} bytes before, {now} now");
     }
 
     /// The request is an invalid argument, and the reason says why.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::RULES;
 use crate::support::clients::{Client, descriptor, get, request, within};
+use crate::support::frames::{GOAWAY, Peer, SETTINGS};
 use crate::support::process::{PATIENCE, Tidegate, eventually};
 use crate::support::redis::RedisServer;
 
@@ -184,6 +185,22 @@ async fn sigterm_fails_health_at_once_and_requests_are_answered_until_the_delay_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lived_connections_are_told_to_go_once_the_delay_is_over() {
+    let mut tidegate = Tidegate::with_rules(RULES).start(); // drains for 3 s by default
+    let mut peer = Peer::connect(tidegate.grpc());
+    peer.wait_for(SETTINGS);
+    tidegate.terminate();
+    eventually("health has turned", || (tidegate.get("/healthcheck").status == 500).then_some(()));
+    // Meanwhile nobody is sent away: who looks at health has time to see it.
+    let client = Client::connect(tidegate.grpc()).await;
+    assert_eq!(client.hit("user", "alice").await.unwrap(), Code::Ok);
+    let goaway = peer.wait_for(GOAWAY);
+    assert_eq!(goaway.payload[4..8], [0; 4], "NO_ERROR");
+    peer.until_closed();
+    assert_eq!(tidegate.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_under_way_is_answered_before_the_end() {
     let redis = RedisServer::start();
     let mut tidegate = Tidegate::with_rules(RULES)
@@ -201,6 +218,25 @@ async fn a_call_under_way_is_answered_before_the_end() {
     });
     assert_eq!(within(hit).await.unwrap(), Code::Ok);
     assert_eq!(tidegate.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_when_the_grace_is_over_is_cut() {
+    let redis = RedisServer::start();
+    let mut tidegate = Tidegate::with_rules(RULES)
+        .redis(&redis)
+        .env("TIDEGATE_STORE_TIMEOUT", "60s")
+        .env("TIDEGATE_DRAIN_DELAY", "0")
+        .env("TIDEGATE_SHUTDOWN_GRACE", "300ms")
+        .start();
+    let client = Client::connect(tidegate.grpc()).await;
+    redis.pause();
+    let hit = while_a_hit_is_under_way(&client, async {
+        tidegate.terminate();
+        assert_eq!(tidegate.wait().code(), Some(0));
+    });
+    within(hit).await.expect_err("the call is cut");
+    assert!(tidegate.log().contains("the grace period is over"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@ mod listeners;
 mod load;
 mod protocol;
 mod redis_faults;
+mod security;
 mod xds;
 
 /// Two requests a year for each user.

@@ -7,6 +7,7 @@ mod memcached;
 mod metrics;
 mod page;
 mod tls;
+mod transport;
 mod redis;
 mod values;
 mod variables;

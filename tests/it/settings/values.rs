@@ -34,7 +34,7 @@ fn in_memory(environment: &[&str]) -> bool {
 fn an_empty_environment_is_good() {
     let settings = good(&[]);
     assert_eq!(settings.http, address("0.0.0.0", 8080));
-    assert_eq!(settings.debug, address("0.0.0.0", 6070));
+    assert_eq!(settings.debug, address("127.0.0.1", 6070));
     assert_eq!(settings.grpc.listen, Endpoint::Tcp(address("0.0.0.0", 8081)));
     assert_eq!(settings.grpc.max_connection_age, Some(Duration::from_secs(86_400)));
     assert_eq!(settings.prometheus, None);

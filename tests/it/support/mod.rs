@@ -6,6 +6,7 @@ pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod envoy;
 pub(crate) mod forward;
+pub(crate) mod frames;
 pub(crate) mod memcached;
 pub(crate) mod network;
 pub(crate) mod port;

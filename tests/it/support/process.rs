@@ -215,6 +215,15 @@ impl Tidegate {
         self.child.wait().expect("the end of tidegate")
     }
 
+    /// The memory that the program holds, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        const PAGE: u64 = 4096;
+        let path = format!("/proc/{}/statm", self.child.id());
+        let text = fs::read_to_string(path).expect("the memory of tidegate");
+        let pages = text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+        pages.expect("a number of pages") * PAGE
+    }
+
     /// Whether the program is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("ask for tidegate").is_none()
