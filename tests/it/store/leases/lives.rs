@@ -90,6 +90,18 @@ async fn at_the_end_all_is_given_back_and_nothing_more_is_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tokens_are_not_given_back_but_come_back() {
+    let server = Server::new(EPOCH, 0);
+    let bucket = meters(1000)[2];
+    let (replica, _) = holding(&server, bucket).await;
+    let before = held(&server, bucket).await;
+    replica.leases.give_back_all(server.now(), SECOND).await;
+    assert_eq!((replica.stats().unspent, held(&server, bucket).await), (0, before));
+    tokio::time::sleep(SECOND * 10).await;
+    assert_eq!(held(&server, bucket).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_is_silent_at_the_end_holds_nobody_up() {
     let server = Server::new(EPOCH, 0);
     let weather = Weather { lost_requests: 100, ..Weather::FINE };
