@@ -1,17 +1,17 @@
 //! Redis Cluster: counters spread over nodes by hash slot.
 //!
 //! What of a batch belongs to a slot goes to the node of that slot, all at once, and joins
-//! there what others want of it meanwhile (`group`). Who owns which slot is a map that one background
-//! task keeps (`learn`); callers only read it.
+//! there what others want of it meanwhile (`group`). Who owns which slot is a map that one
+//! background task keeps (`learn`); callers only read it.
 //!
 //! A call that a node refuses because the slot is elsewhere was not executed. Each of those
-//! who shared it follows the slot by itself, a few times and within its deadline, and joins
-//! others where it arrives. What timed out or broke may have been
-//! executed and is answered with an error, never repeated. While slots move, a call on
-//! several counters of which only some have moved is taken apart; what wants several such
-//! counters at once is tried again for a moment and then refused. After the death of a primary its slots are refused until the cluster has
-//! promoted a replica; hits that the primary had not replicated by then are forgotten, as
-//! by any Redis with replicas.
+//! who shared it follows the slot by itself, until it is late, and joins others where it
+//! arrives. What timed out or broke may have been executed and is answered with an error,
+//! never repeated. While slots move, a call on several counters of which only some have moved
+//! is taken apart; what wants several such counters at once is tried again until it is late.
+//! After the death of a primary its slots are refused until the cluster has promoted a
+//! replica; hits that the primary had not replicated by then are forgotten, as by any Redis
+//! with replicas.
 
 mod learn;
 mod nodes;
@@ -43,8 +43,8 @@ use crate::store::{Counts, StoreError};
 /// How often a call follows its slot without a wait: to where it has moved, and further to
 /// where it is moving.
 const HOPS: usize = 2;
-/// The waits of a call whose slot is nowhere for now, or that is sent to and fro; after the
-/// last one it is an error.
+/// The first waits of a call whose slot is nowhere for now, or that is sent to and fro; the
+/// last one is repeated until the call is late.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(40)];
 /// How long a call that was sent to a node without a connection waits for one, at most.
@@ -120,7 +120,7 @@ impl Cluster {
     async fn follow(&self, slot: u16, batch: &Batch) -> Result<Counts, StoreError> {
         let deadline = Instant::now() + self.config.timeout;
         let late = |_| StoreError::Timeout(self.config.timeout);
-        let mut waits = iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES);
+        let mut waits = iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES).chain(iter::repeat(PAUSES[2]));
         let mut way = self.way(slot, Manner::Shared)?;
         let mut answer = self.send(&way, batch).await;
         while let Err(refusal) = &answer {
