@@ -11,6 +11,8 @@ mod address;
 mod cluster;
 mod config;
 mod dial;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod link;
 mod login;
