@@ -53,7 +53,8 @@ pub(super) fn input(number: u64, corpus: &[Vec<u8>]) -> Vec<u8> {
 /// Spoils bytes in one way.
 fn spoil(bytes: &mut Vec<u8>, rng: &mut Rng, corpus: &[Vec<u8>], longest: usize) {
     let at = rng.usize(..=bytes.len());
-    let end = (at + 1 + rng.usize(..1 + rng.usize(..64))).min(bytes.len());
+    let most = 1 + rng.usize(..64);
+    let end = (at + 1 + rng.usize(..most)).min(bytes.len());
     match rng.u8(..13) {
         0 => {
             if let Some(byte) = bytes.get_mut(at) {
@@ -94,7 +95,8 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut Rng, corpus: &[Vec<u8>], longest: usize)
         }
         11 => {
             let (open, close) = rng.choice(PAIRS).unwrap_or_default();
-            let depth = rng.usize(..1 << rng.u8(1..12));
+            let most = 1 << rng.u8(1..12);
+            let depth = rng.usize(..most);
             drop(bytes.splice(end..end, close.repeat(depth).into_bytes()));
             drop(bytes.splice(at..at, open.repeat(depth).into_bytes()));
         }
