@@ -88,7 +88,7 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
     let mut parser = Parser::new_from_str(text);
     let mut composer = Composer::default();
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
+        let (event, span) = event.map_err(|error| syntax(text, &error))?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
@@ -96,7 +96,7 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
     }
     let rest = match parser.next_event() {
         Some(Ok((Event::DocumentStart(_), span))) => Some(place(span.start)),
-        Some(Err(error)) => Some(place(*error.marker())),
+        Some(Err(error)) => Some(inside(text, place(*error.marker()))),
         _ => None,
     };
     Ok(Document { root: composer.root, rest })
@@ -265,9 +265,20 @@ fn place(mark: Marker) -> Place {
     Place { line: narrow(mark.line()), column: narrow(mark.col() + 1) }
 }
 
-fn syntax(error: &ScanError) -> SyntaxError {
+fn syntax(text: &str, error: &ScanError) -> SyntaxError {
     let found = format!("not valid YAML: {}", error.info());
-    SyntaxError { at: place(*error.marker()), found, allowed: hint(error.info()).to_owned() }
+    let at = inside(text, place(*error.marker()));
+    SyntaxError { at, found, allowed: hint(error.info()).to_owned() }
+}
+
+/// A place in the text. The parser ends a last line that has no end, and finds what is
+/// missing on the line after it: that is the end of the last line.
+fn inside(text: &str, at: Place) -> Place {
+    let lines = text.replace("\r\n", "\n");
+    let (line, last) = lines.split(['\n', '\r']).enumerate().last().unwrap_or_default();
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let end = Place { line: narrow(line + 1), column: narrow(last.chars().count() + 1) };
+    if at.line > end.line { end } else { at }
 }
 
 /// What probably helps, for the mistakes that rule files are prone to.

@@ -60,6 +60,17 @@ fn v1_text_that_is_no_yaml() {
 }
 
 #[test]
+fn what_is_missing_at_the_end_is_missing_on_the_last_line() {
+    let check = |text: &str, place: &str| {
+        let report = rejected(&[("a.yaml", text)], Options::default());
+        assert!(report.starts_with(&format!("error: a.yaml:{place}: not valid YAML")), "{report}");
+    };
+    check("domain: [broken", "1:16");
+    check("domain: shop\r\nb: [\u{e4}", "2:6");
+    check("domain: [broken\n", "2:1");
+}
+
+#[test]
 fn v2_numbers_that_are_none() {
     check_requests("-1", "the number -1");
     check_requests("4294967296", "the number 4294967296");
