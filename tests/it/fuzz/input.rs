@@ -41,8 +41,8 @@ pub(super) fn input(number: u64, corpus: &[Vec<u8>]) -> Vec<u8> {
         return (0..length).map(|_| rng.u8(..)).collect();
     }
     let mut bytes = rng.choice(corpus).cloned().unwrap_or_default();
-    // Two of a hundred stay as they are.
-    let times = if rng.u8(..50) == 0 { 0 } else { 1 + rng.u8(..8) };
+    // Two of a hundred stay as they are, half of them are spoilt once.
+    let times = if rng.u8(..50) == 0 { 0 } else { 1 + rng.u8(..).trailing_zeros() };
     for _ in 0..times {
         spoil(&mut bytes, &mut rng, corpus, longest);
         bytes.truncate(longest);
@@ -125,7 +125,7 @@ mod tests {
         let inputs: Vec<_> = (0..1000).map(|number| input(number, &corpus)).collect();
         assert_eq!(inputs, (0..1000).map(|number| input(number, &corpus)).collect::<Vec<_>>());
         let distinct: std::collections::HashSet<_> = inputs.iter().collect();
-        assert!(distinct.len() > 900, "{}", distinct.len());
+        assert!(distinct.len() > 700, "{}", distinct.len());
         assert!(inputs.iter().all(|input| input.len() <= LONG));
     }
 }

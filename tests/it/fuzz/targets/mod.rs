@@ -16,6 +16,7 @@ pub(crate) mod message;
 pub(crate) mod redis_reply;
 pub(crate) mod rules;
 mod front;
+mod request;
 mod resp;
 mod words;
 
