@@ -71,6 +71,14 @@ fn what_is_missing_at_the_end_is_missing_on_the_last_line() {
 }
 
 #[test]
+fn a_key_of_several_lines_is_one_line_of_log() {
+    let text = "domain: d\ndescriptors:\n- key: |\n    k\n\n  rate_limit: {unit: eon}\n";
+    let report = rejected(&[("a\x1b.yaml", text)], Options::default());
+    assert!(report.starts_with("error: a\\u{1b}.yaml:6:22: d.k\\n: "), "{report}");
+    assert_eq!(report.lines().count(), 1, "{report}");
+}
+
+#[test]
 fn v2_numbers_that_are_none() {
     check_requests("-1", "the number -1");
     check_requests("4294967296", "the number 4294967296");
