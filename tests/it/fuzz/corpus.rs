@@ -37,8 +37,23 @@ pub(super) fn json() -> Vec<Vec<u8>> {
         }
     }
     let keys = [
-        "user", "most", "sliding", "slidingmost", "bucket", "bucketslow", "both", "network",
-        "pattern", "listed", "closed", "open", "shadow", "quota", "replacing", "one", "two",
+        "user",
+        "most",
+        "sliding",
+        "slidingmost",
+        "bucket",
+        "bucketslow",
+        "both",
+        "network",
+        "pattern",
+        "listed",
+        "closed",
+        "open",
+        "shadow",
+        "quota",
+        "replacing",
+        "one",
+        "two",
     ];
     for domain in ["shop", "together"] {
         for (at, key) in keys.iter().enumerate() {
@@ -61,8 +76,7 @@ pub(super) fn json() -> Vec<Vec<u8>> {
 fn request(request: &Value) -> Value {
     let descriptors = request["descriptors"].as_array().unwrap().iter().map(|descriptor| {
         let pairs = descriptor["entries"].as_array().unwrap().iter();
-        let entries: Vec<_> =
-            pairs.map(|pair| json!({"key": pair[0], "value": pair[1]})).collect();
+        let entries: Vec<_> = pairs.map(|pair| json!({"key": pair[0], "value": pair[1]})).collect();
         let mut message = Map::from_iter([("entries".to_owned(), json!(entries))]);
         if let Some(limit) = descriptor.get("limit") {
             let limit = json!({"requestsPerUnit": limit[0], "unit": limit[1]});
@@ -316,14 +330,13 @@ pub(super) fn discoveries() -> Vec<Vec<u8>> {
             .collect(),
         ..Default::default()
     };
-    [
+    let answers = [
         answer(&[resource("shop", 1)]),
         answer(&[resource("shop", 3), resource("other", 6)]),
         answer(&[resource("shop", 3), resource("shop", 4)]),
         answer(&[resource("", 0), resource("x", 99)]),
         answer(&[]),
-    ]
-    .iter()
-    .map(DiscoveryResponse::encode_to_vec)
-    .collect()
+    ];
+    let answers = answers.iter().map(DiscoveryResponse::encode_to_vec);
+    answers.chain((0..8).map(|unit| resource("shop", unit).encode_to_vec())).collect()
 }

@@ -46,7 +46,12 @@ fn json_of_nothing_but_empty_parts() {
     check("empty descriptors", run, list("{}").as_bytes(), 1500 * MIB);
     check("lists in lists", run, "[".repeat(MESSAGE).as_bytes(), 64 * MIB);
     check("maps in maps", run, "{\"a\":".repeat(MESSAGE / 5).as_bytes(), 64 * MIB);
-    check("one long text", run, format!("{{\"domain\":\"{}\"}}", "x".repeat(MESSAGE)).as_bytes(), 64 * MIB);
+    check(
+        "one long text",
+        run,
+        format!("{{\"domain\":\"{}\"}}", "x".repeat(MESSAGE)).as_bytes(),
+        64 * MIB,
+    );
 }
 
 #[test]
@@ -59,7 +64,8 @@ fn rules_that_stand_for_more_than_they_are() {
     }
     check("aliases of aliases", run, bomb.as_bytes(), 64 * MIB);
     let metadata = format!("[{}]", "x, ".repeat(9_000));
-    let mut bomb = format!("domain: d\ndescriptors:\n- {{key: k, metadata: {{a: &a {metadata}}}}}\n");
+    let mut bomb =
+        format!("domain: d\ndescriptors:\n- {{key: k, metadata: {{a: &a {metadata}}}}}\n");
     for number in 0..100 {
         bomb += &format!("- {{key: k{number}, metadata: {{a: *a}}, rate_limit: {{unit: day}}}}\n");
     }
@@ -77,5 +83,10 @@ fn replies_that_announce_more_than_they_are() {
     for announced in ["*2147483647\r\n", "$2147483647\r\n", "*9223372036854775807\r\n", "%9\r\n"] {
         check("announced", run, format!("\0{}", announced.repeat(99)).as_bytes(), 128 * MIB);
     }
-    check("a list of nothing", run, ("\0*1000000\r\n".to_owned() + &"*0\r\n".repeat(1_000_000)).as_bytes(), 400 * MIB);
+    check(
+        "a list of nothing",
+        run,
+        ("\0*1000000\r\n".to_owned() + &"*0\r\n".repeat(1_000_000)).as_bytes(),
+        400 * MIB,
+    );
 }

@@ -44,8 +44,7 @@ struct Seen {
 /// `FUZZ_FIRST` the number of the first one of each.
 pub(super) fn check(target: Target) {
     let all = number("FUZZ_INPUTS").unwrap_or(INPUTS);
-    let (first, count) =
-        (number("FUZZ_FIRST").unwrap_or(0), (all * target.percent).div_ceil(100));
+    let (first, count) = (number("FUZZ_FIRST").unwrap_or(0), (all * target.percent).div_ceil(100));
     let (progress, under_way) = mpsc::channel();
     let started = Instant::now();
     let worker = std::thread::spawn(move || feed(target, first..first + count, &progress));
@@ -148,9 +147,7 @@ fn shown(bytes: &[u8]) -> String {
 
 fn replay(target: Target, number: u64) -> String {
     let name = target.name;
-    format!(
-        "again: FUZZ_FIRST={number} FUZZ_INPUTS=1 cargo test --test it fuzz::{name}"
-    )
+    format!("again: FUZZ_FIRST={number} FUZZ_INPUTS=1 cargo test --test it fuzz::{name}")
 }
 
 thread_local! {

@@ -3,9 +3,7 @@
 use std::fmt::Debug;
 
 use tidegate::store::memcached::Servers;
-use tidegate::store::redis::{
-    Credentials, RedisConfig, RedisConfigError, SocketType, Topology,
-};
+use tidegate::store::redis::{Credentials, RedisConfig, RedisConfigError, SocketType, Topology};
 
 use super::Outcome;
 

@@ -60,7 +60,12 @@ fn is_only_secret(variables: &HashMap<&str, &str>) -> bool {
         if SECRETS.contains(name) {
             // The names of headers are none.
             let is_name = |part: &str| part.split(':').next().is_some_and(|n| n.contains(PASSWORD));
-            return *name != SECRETS[4] || !value.split(',').any(is_name);
+            let is_user = value.split_once(':').is_some_and(|(user, _)| user.contains(PASSWORD));
+            return match *name == SECRETS[4] {
+                true => !value.split(',').any(is_name),
+                // A user is no secret.
+                false => !is_user,
+            };
         }
         let rest: String = match URLS.contains(name) {
             true => value.split(',').map(without_login).collect(),
@@ -76,7 +81,6 @@ fn without_login(url: &str) -> &str {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.rsplit_once('@') {
         Some((login, _)) if login.contains(':') && matches!(scheme, "redis" | "rediss") => {
-            // A user is no secret.
             let (user, password) = login.split_once(':').unwrap_or_default();
             match user.contains(PASSWORD) {
                 true => url,

@@ -137,7 +137,8 @@ impl Ledger {
             if over(status.code) || refused || shadowed || given_back {
                 continue;
             }
-            let name = format!("{} {:?} {:?}", message.domain, descriptor.entries, descriptor.limit);
+            let name =
+                format!("{} {:?} {:?}", message.domain, descriptor.entries, descriptor.limit);
             let hits = descriptor.hits_addend.unwrap_or(message.hits_addend.max(1).into());
             let (admitted, most) = self.0.entry(name).or_insert((0, 0));
             (*admitted, *most) = (*admitted + u128::from(hits), (*most).max(size.into()));

@@ -3,9 +3,7 @@
 
 use redis::Value;
 use tidegate::clock::Timestamp;
-use tidegate::limiter::{
-    Action, Batch, COUNT_MAX, Meter, NewOperation, Part, Refused, Window,
-};
+use tidegate::limiter::{Action, Batch, COUNT_MAX, Meter, NewOperation, Part, Refused, Window};
 use tidegate::rules::Algorithm;
 use tidegate::store::redis::{Address, RedisConfig, SocketType, fuzz};
 

@@ -7,8 +7,26 @@ use tidegate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_des
 use tidegate::wire::pb::envoy::service::ratelimit::v3::RateLimitRequest;
 
 const KEYS: [&str; 20] = [
-    "user", "most", "sliding", "slidingmost", "bucket", "bucketslow", "both", "network", "pattern",
-    "listed", "closed", "open", "shadow", "quota", "replacing", "one", "two", "path", "", "unknown",
+    "user",
+    "most",
+    "sliding",
+    "slidingmost",
+    "bucket",
+    "bucketslow",
+    "both",
+    "network",
+    "pattern",
+    "listed",
+    "closed",
+    "open",
+    "shadow",
+    "quota",
+    "replacing",
+    "one",
+    "two",
+    "path",
+    "",
+    "unknown",
 ];
 const VALUES: [&str; 10] =
     ["", "a1", "10.0.0.1", "::1", "/v1/x", "gold", "10.0.0.1/8", "x_y", "\u{1f98a}", "*"];

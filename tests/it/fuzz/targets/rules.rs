@@ -40,7 +40,8 @@ type Lines = HashMap<String, (usize, usize)>;
 
 fn lines(files: &[SourceFile]) -> Lines {
     let is_end = |byte: &&u8| matches!(byte, b'\n' | b'\r');
-    let lines = |file: &SourceFile| (1 + file.bytes.iter().filter(is_end).count(), file.bytes.len());
+    let lines =
+        |file: &SourceFile| (1 + file.bytes.iter().filter(is_end).count(), file.bytes.len());
     files.iter().map(|file| (file.name.clone(), lines(file))).collect()
 }
 
