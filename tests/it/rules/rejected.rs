@@ -80,6 +80,13 @@ fn a_key_of_several_lines_is_one_line_of_log() {
 }
 
 #[test]
+fn a_network_of_255_bits_is_none() {
+    let text = "domain: d\ndescriptors:\n- {key: k, match: {cidr: [0.0.0.0/255]}}\n";
+    let report = rejected(&[("a.yaml", text)], Options::default());
+    assert!(report.contains("0.0.0.0/255"), "{report}");
+}
+
+#[test]
 fn v2_numbers_that_are_none() {
     check_requests("-1", "the number -1");
     check_requests("4294967296", "the number 4294967296");
