@@ -328,7 +328,6 @@ pub(super) fn discoveries() -> Vec<Vec<u8>> {
             .iter()
             .map(|r| Any { type_url: TYPE_URL.to_owned(), value: r.encode_to_vec() })
             .collect(),
-        ..Default::default()
     };
     let answers = [
         answer(&[resource("shop", 1)]),

@@ -186,7 +186,7 @@ fn a_failure_is_told_with_what_replays_it() {
         memory: 1 << 20,
     };
     let (progress, _under_way) = mpsc::channel();
-    let reason = caught(|| drop(feed(target, 0..10_000, &progress))).expect_err("it has a seven");
+    let reason = caught(|| feed(target, 0..10_000, &progress).taken).expect_err("it has a seven");
     assert!(reason.contains("a seven") && reason.contains("made smaller: b\"7\""), "{reason}");
     assert!(reason.contains("FUZZ_FIRST="), "{reason}");
     let keep: fn(&[u8]) -> Outcome = |bytes| {

@@ -72,7 +72,7 @@ fn batches(asked: u8) -> [Batch; 2] {
         batches[batch].push(new, |out| out.extend_from_slice(key.as_bytes()));
     }
     for (group, meter) in [spared, sliding, bucket].into_iter().enumerate() {
-        let part = Part { group: group as u16, quota: asked % 3 == 0 };
+        let part = Part { group: group as u16, quota: asked.is_multiple_of(3) };
         let new = NewOperation { part, ..NewOperation::alone(meter, Action::Spend(2), 100) };
         batches[1].push(new, |out| out.extend_from_slice(b"together"));
     }
