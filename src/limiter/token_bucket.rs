@@ -132,7 +132,8 @@ fn debt(meter: &Meter, state: State, now: Timestamp) -> Span {
     }
     let (rate, micros) = (u64::from(meter.rate.max(1)), state.at - now.as_micros());
     if state.previous == rate {
-        return Span { micros, fraction: state.count };
+        // A state that came from elsewhere may hold anything.
+        return Span { micros, fraction: state.count.min(rate - 1) };
     }
     let (micros, fraction) = muldiv(micros, state.previous, state.count, rate);
     let debt = Span { micros, fraction };

@@ -82,7 +82,7 @@ fn split(text: &str) -> Option<(u128, u8)> {
         IpAddr::V6(address) => (address.to_bits(), 128, 0),
     };
     let length = length.unwrap_or(widest);
-    (length <= widest).then_some((bits, above + length))
+    (length <= widest).then(|| (bits, above + length))
 }
 
 fn prefix_length(text: &str) -> Option<u8> {

@@ -1,6 +1,6 @@
 //! What is wrong with rules, and where.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One mistake, located.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,21 +19,28 @@ pub struct Problem {
     pub allowed: String,
 }
 
+/// One line: what would end it or steer a terminal is escaped.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        escape(&self.file, f)?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
-        if !self.path.is_empty() {
-            write!(f, ": {}", self.path)?;
-        }
-        write!(f, ": {}", self.found)?;
-        if !self.allowed.is_empty() {
-            write!(f, "; {}", self.allowed)?;
+        for (separator, text) in [(": ", &self.path), (": ", &self.found), ("; ", &self.allowed)] {
+            if !text.is_empty() {
+                f.write_str(separator)?;
+                escape(text, f)?;
+            }
         }
         Ok(())
     }
+}
+
+fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(f, "{}", c.escape_default()),
+        false => f.write_char(c),
+    })
 }
 
 /// A set of files or resources with at least one error: nothing of it is used.

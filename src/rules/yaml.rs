@@ -86,17 +86,17 @@ pub(crate) struct SyntaxError {
 /// Parses the first document of `text`.
 pub(crate) fn parse(text: &str) -> Result<Document<'_>, SyntaxError> {
     let mut parser = Parser::new_from_str(text);
-    let mut composer = Composer::default();
+    let (mut composer, end) = (Composer::default(), end(text));
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
+        let (event, span) = event.map_err(|error| syntax(&error, end))?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
-        composer.take(event, span.start)?;
+        composer.take(event, place(span.start).min(end))?;
     }
     let rest = match parser.next_event() {
-        Some(Ok((Event::DocumentStart(_), span))) => Some(place(span.start)),
-        Some(Err(error)) => Some(place(*error.marker())),
+        Some(Ok((Event::DocumentStart(_), span))) => Some(place(span.start).min(end)),
+        Some(Err(error)) => Some(place(*error.marker()).min(end)),
         _ => None,
     };
     Ok(Document { root: composer.root, rest })
@@ -161,8 +161,7 @@ struct Size {
 }
 
 impl<'t> Composer<'t> {
-    fn take(&mut self, event: Event<'t>, at: Marker) -> Result<(), SyntaxError> {
-        let at = place(at);
+    fn take(&mut self, event: Event<'t>, at: Place) -> Result<(), SyntaxError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let size = Size { nodes: 1 + text.len() / BYTES_PER_NODE, depth: 0 };
@@ -265,9 +264,19 @@ fn place(mark: Marker) -> Place {
     Place { line: narrow(mark.line()), column: narrow(mark.col() + 1) }
 }
 
-fn syntax(error: &ScanError) -> SyntaxError {
+/// The end of the text. The parser ends a last line that has no end, and takes what is
+/// missing to be on the line after it, which no editor shows.
+fn end(text: &str) -> Place {
+    let ends = text.matches(['\n', '\r']).count() - text.matches("\r\n").count();
+    let last = text.rsplit(['\n', '\r']).next().unwrap_or_default().chars().count();
+    let narrow = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
+    Place { line: narrow(ends), column: narrow(last) }
+}
+
+fn syntax(error: &ScanError, end: Place) -> SyntaxError {
     let found = format!("not valid YAML: {}", error.info());
-    SyntaxError { at: place(*error.marker()), found, allowed: hint(error.info()).to_owned() }
+    let at = place(*error.marker()).min(end);
+    SyntaxError { at, found, allowed: hint(error.info()).to_owned() }
 }
 
 /// What probably helps, for the mistakes that rule files are prone to.

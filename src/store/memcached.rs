@@ -11,6 +11,8 @@ mod command;
 mod config;
 mod counter;
 mod dial;
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod link;
 mod servers;

@@ -12,6 +12,8 @@ mod breaker;
 mod cluster;
 mod config;
 mod dial;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod link;
 mod login;

@@ -12,6 +12,8 @@ mod capped;
 mod counter;
 mod facts;
 pub mod families;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod logs;
 mod mapping;
 mod metric;

@@ -203,6 +203,25 @@ fn a_bucket_does_not_drift() {
     assert_eq!(log.admitted.len(), 2 + 3 * 1000);
 }
 
+/// A state out of Redis holds whatever somebody wrote there.
+#[test]
+fn a_bucket_in_an_impossible_state_is_a_bucket() {
+    let meter = meter(Algorithm::TokenBucket { burst: 10 }, 10, 60);
+    let now = Timestamp::from_micros(START);
+    for count in [9, 10, 11, u64::MAX] {
+        for at in [START, START + 6_000_000, START + 59_999_999, u64::MAX] {
+            let state = State { at, count, previous: 10 };
+            for action in [Action::Spend(1), Action::Spend(0), Action::GiveBack(1)] {
+                let step = meter.step(state, action, now);
+                let counted = meter.count(&step, action, now);
+                assert!(counted.after <= 10, "{state:?}: {counted:?}");
+                let same = State { count: count.min(9), ..state };
+                assert_eq!(meter.step(same, action, now).admitted, step.admitted, "{state:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn tokens_taken_stay_taken_when_the_rate_changes() {
     let bucket = |rate, burst| meter(Algorithm::TokenBucket { burst }, rate, 60);

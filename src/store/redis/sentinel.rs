@@ -43,9 +43,9 @@ struct Kept {
 }
 
 /// What a sentinel says.
-struct Answer {
-    primary: Address,
-    sentinels: Vec<Address>,
+pub(super) struct Answer {
+    pub(super) primary: Address,
+    pub(super) sentinels: Vec<Address>,
 }
 
 impl Sentinels {
@@ -165,7 +165,12 @@ async fn ask(connection: &mut MultiplexedConnection, name: &str) -> RedisResult<
     let mut questions = Pipeline::with_capacity(2);
     questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     questions.cmd("SENTINEL").arg("SENTINELS").arg(name);
-    let mut answers = connection.send_packed_commands(&questions, 0, 2).await?.into_iter();
+    read(connection.send_packed_commands(&questions, 0, 2).await?, name)
+}
+
+/// What a sentinel has answered.
+pub(super) fn read(answers: Vec<Value>, name: &str) -> RedisResult<Answer> {
+    let mut answers = answers.into_iter();
     let primary = match answers.next() {
         Some(Value::Array(parts)) => match &parts[..] {
             [host, port] => address(host, port),

@@ -60,6 +60,33 @@ fn v1_text_that_is_no_yaml() {
 }
 
 #[test]
+fn what_is_missing_at_the_end_is_missing_on_the_last_line() {
+    let check = |text: &str, place: &str| {
+        let report = rejected(&[("a.yaml", text)], Options::default());
+        assert!(report.starts_with(&format!("error: a.yaml:{place}: ")), "{report}");
+    };
+    check("domain: [broken", "1:16");
+    check("domain: shop\r\nb: [\u{e4}", "2:6");
+    check("domain: [broken\n", "2:1");
+    check("domain: d\n? ", "2:3");
+}
+
+#[test]
+fn a_key_of_several_lines_is_one_line_of_log() {
+    let text = "domain: d\ndescriptors:\n- key: |\n    k\n\n  rate_limit: {unit: eon}\n";
+    let report = rejected(&[("a\x1b.yaml", text)], Options::default());
+    assert!(report.starts_with("error: a\\u{1b}.yaml:6:22: d.k\\n: "), "{report}");
+    assert_eq!(report.lines().count(), 1, "{report}");
+}
+
+#[test]
+fn a_network_of_255_bits_is_none() {
+    let text = "domain: d\ndescriptors:\n- {key: k, match: {cidr: [0.0.0.0/255]}}\n";
+    let report = rejected(&[("a.yaml", text)], Options::default());
+    assert!(report.contains("0.0.0.0/255"), "{report}");
+}
+
+#[test]
 fn v2_numbers_that_are_none() {
     check_requests("-1", "the number -1");
     check_requests("4294967296", "the number 4294967296");
