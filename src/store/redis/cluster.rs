@@ -120,7 +120,8 @@ impl Cluster {
     async fn follow(&self, slot: u16, batch: &Batch) -> Result<Counts, StoreError> {
         let deadline = Instant::now() + self.config.timeout;
         let late = |_| StoreError::Timeout(self.config.timeout);
-        let mut waits = iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES).chain(iter::repeat(PAUSES[2]));
+        let mut waits =
+            iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES).chain(iter::repeat(PAUSES[2]));
         let mut way = self.way(slot, Manner::Shared)?;
         let mut answer = self.send(&way, batch).await;
         while let Err(refusal) = &answer {

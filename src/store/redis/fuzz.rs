@@ -19,8 +19,11 @@ pub fn counts(
     config: &RedisConfig,
     reply: impl FnOnce(usize) -> Value,
 ) -> Vec<Counts> {
-    let call = Call::new(&Script::new(""), batches.iter(), config);
-    let reply = Reply::read(&call, reply(call.keys()));
+    let (_, call) = Call::new(&Script::new(""), batches.iter(), config);
+    let reply = match reply(call.keys()) {
+        Value::ServerError(refusal) => Err(super::refused(&refusal)),
+        value => Reply::read(&call, value),
+    };
     let mut places = &*call.places;
     let answers = batches.iter().map(|batch| {
         let (own, others) = places.split_at(batch.operations().len());
@@ -40,7 +43,8 @@ pub fn owners(replies: &[Value], asked: &Address) -> Result<Vec<(u16, u16, Addre
 
 /// Where a node of a cluster sends a command, if it does.
 pub fn direction(reply: &Value, asked: &Address) -> Option<String> {
-    Direction::read(reply, asked).map(|direction| direction.to_string())
+    let Value::ServerError(refusal) = reply else { return None };
+    Direction::read(refusal, asked).map(|direction| direction.to_string())
 }
 
 /// The primary and the sentinels that a sentinel names.

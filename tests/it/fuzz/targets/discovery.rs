@@ -20,7 +20,10 @@ pub(crate) fn run(bytes: &[u8]) -> Outcome {
             return Outcome::Refused;
         }
     };
-    match load_resources(&resources, Options { merge_domains: bytes.len() % 2 == 1 }) {
+    match load_resources(
+        &resources,
+        Options { merge_domains: bytes.len() % 2 == 1, ..Options::default() },
+    ) {
         Ok(loaded) => {
             look_up(&loaded.ruleset, &words(&String::from_utf8_lossy(bytes)));
             Outcome::Taken

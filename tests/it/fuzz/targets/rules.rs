@@ -19,7 +19,7 @@ pub(crate) fn run(bytes: &[u8]) -> Outcome {
         .map(|(number, part)| SourceFile { name: format!("{number}.yaml"), bytes: part.to_vec() })
         .collect();
     let lines = lines(&files);
-    let options = Options { merge_domains: bytes.len() % 2 == 1 };
+    let options = Options { merge_domains: bytes.len() % 2 == 1, ..Options::default() };
     match load(&files, options) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(|warning| check(warning, &lines));
