@@ -160,6 +160,9 @@ impl Bucket {
 pub(super) struct Share {
     windows: BTreeMap<u64, u64>,
     bucket: Bucket,
+    /// The latest moment, and the time that has passed by whichever clock went further.
+    last: Option<(Instant, u64)>,
+    passed: u64,
 }
 
 impl Share {
@@ -175,11 +178,23 @@ impl Share {
         if let Algorithm::TokenBucket { burst } = meter.algorithm {
             self.bucket.size = u128::from(u64::from(burst) / replicas);
             let terms = (rate, meter.window.as_micros());
-            let is_there = self.bucket.take((count.at.as_micros(), hits), terms);
+            let at = self.pass(count.at);
+            let is_there = self.bucket.take((at, hits), terms);
             return (!is_there).then(|| format!("over its share: {hits} hits overdraw, {meter:?}"));
         }
         let sum = self.windows.entry(meter.window.start(count.at)).or_default();
         *sum += hits;
         (*sum > rate).then(|| format!("over its share: {sum} of {rate}, {meter:?}"))
+    }
+
+    /// Lets time pass until now. Where a clock was set back and the rate was raised, a bucket
+    /// gains in the time that comes twice what it did not gain the first time.
+    fn pass(&mut self, at: Timestamp) -> u64 {
+        let (now, at) = (Instant::now(), at.as_micros());
+        let (then, latest) = self.last.unwrap_or((now, at));
+        let ticks = now.duration_since(then).as_micros() as u64;
+        self.passed += ticks.max(at.saturating_sub(latest));
+        self.last = Some((now, at.max(latest)));
+        self.passed
     }
 }

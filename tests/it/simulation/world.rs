@@ -159,7 +159,7 @@ impl World {
     pub(super) async fn play(&mut self) -> Result<(), String> {
         let mut is_storm = false;
         let favourite = self.rng.usize(..self.replicas.len());
-        for step in 1..=self.rng.usize(30..=80) {
+        for step in 1..=self.rng.usize(30..=60) {
             self.step = step;
             let pause = match self.rng.u8(0..100) {
                 0..6 => self.rng.u32(100..2500),
@@ -171,7 +171,7 @@ impl World {
                 true => favourite,
                 false => self.rng.usize(..self.replicas.len()),
             };
-            for _ in 0..self.rng.usize(0..if is_storm { 24 } else { 4 }) {
+            for _ in 0..self.rng.usize(0..if is_storm { 16 } else { 4 }) {
                 let question = Question::random(&self.kinds, &mut self.rng);
                 self.happen(Event::Ask(at, question));
             }
