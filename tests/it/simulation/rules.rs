@@ -67,44 +67,33 @@ impl Common {
         Self {
             window: rng.u64(2..=3),
             small_burst: rng.u32(4..20),
-            large_burst: rng.u32(60..300),
+            large_burst: rng.u32(40..160),
             policies: rng.usize(..4),
             count_refused: rng.bool(),
         }
     }
 
-    /// A version of the rules.
-    pub(super) fn files(&self, rng: &mut Rng) -> FileSet {
-        let files = [self.each(rng), self.all(rng)].into_iter().enumerate();
-        let file = |(at, text): (usize, String)| SourceFile {
-            name: format!("{at}.yaml"),
-            bytes: text.into_bytes(),
-        };
-        FileSet { files: files.map(file).collect(), warnings: Vec::new() }
-    }
-
-    fn each(&self, rng: &mut Rng) -> String {
-        let mut text = "domain: each\ndescriptors:\n".to_owned();
-        for (at, kind) in EACH.iter().enumerate().filter(|(_, kind)| kind.key != "list") {
+    /// A version of the rules for these descriptors, which are of one domain.
+    pub(super) fn files(&self, kinds: &[Kind], rng: &mut Rng) -> FileSet {
+        let domain = kinds[0].domain;
+        let mut text = format!("domain: {domain}\n");
+        if domain == "all" {
+            text += "all_or_nothing: true\n";
+        }
+        text += "descriptors:\n";
+        for (at, kind) in kinds.iter().enumerate() {
+            if kind.key == "list" {
+                text += &self.list(rng);
+                continue;
+            }
             let limit = self.limit(kind.key, at, rng);
             let _ = writeln!(text, "- key: {}\n  rate_limit: {limit}", kind.key);
             if matches!(kind.key, "shadow" | "quota") {
                 let _ = writeln!(text, "  {}_mode: true", kind.key);
             }
         }
-        text + &self.list(rng)
-    }
-
-    fn all(&self, rng: &mut Rng) -> String {
-        let mut text = "domain: all\nall_or_nothing: true\ndescriptors:\n".to_owned();
-        for (at, kind) in ALL.iter().enumerate().filter(|(_, kind)| kind.key != "list") {
-            let limit = self.limit(kind.key, at, rng);
-            let _ = writeln!(text, "- key: {}\n  rate_limit: {limit}", kind.key);
-            if kind.key == "quota" {
-                let _ = writeln!(text, "  quota_mode: true");
-            }
-        }
-        text + &self.list(rng)
+        let file = SourceFile { name: "rules.yaml".to_owned(), bytes: text.into_bytes() };
+        FileSet { files: vec![file], warnings: Vec::new() }
     }
 
     fn list(&self, rng: &mut Rng) -> String {
@@ -115,7 +104,7 @@ impl Common {
     /// The limit of a descriptor, as its name says.
     fn limit(&self, key: &str, at: usize, rng: &mut Rng) -> String {
         let is_leased = key.starts_with("leased");
-        let rate = if is_leased { rng.u32(60..300) } else { rng.u32(3..30) };
+        let rate = if is_leased { rng.u32(40..160) } else { rng.u32(3..30) };
         let policy = match key.starts_with("local") {
             true => "local",
             false => ["error", "allow", "deny", "local"][(at + self.policies) % 4],

@@ -31,6 +31,8 @@ pub(super) struct World {
     /// Those who wait for each replica.
     waiting: Vec<Vec<AbortHandle>>,
     common: Common,
+    /// Whether there is much ado about one limit all the time.
+    is_busy: bool,
     faults: Faults,
     processes: u64,
     step: usize,
@@ -109,7 +111,8 @@ impl World {
         let weather = Arc::new(Mutex::new(weather(&mut rng)));
         let mut kinds = if rng.u8(0..4) == 0 { ALL.to_vec() } else { EACH.to_vec() };
         rng.shuffle(&mut kinds);
-        kinds.truncate(rng.usize(1..=4));
+        let is_busy = rng.u8(0..3) == 0;
+        kinds.truncate(if is_busy { 1 } else { rng.usize(1..=4) });
         let mut world = Self {
             common: Common::new(&mut rng),
             shared: Shared { redis, oracle, weather, replicas },
@@ -117,6 +120,7 @@ impl World {
             kinds,
             callers: JoinSet::new(),
             waiting: vec![Vec::new(); replicas as usize],
+            is_busy,
             faults,
             processes: 0,
             step: 0,
@@ -134,7 +138,7 @@ impl World {
     fn start(&mut self) -> Arc<Replica> {
         self.processes += 1;
         let replica = Replica::start(&self.shared, self.processes, &mut self.rng);
-        replica.load(self.common.files(&mut self.rng));
+        replica.load(self.common.files(&self.kinds, &mut self.rng));
         if self.faults.clocks {
             replica.set_clock(self.rng.i64(-300_000..300_000));
         }
@@ -157,19 +161,23 @@ impl World {
     ///
     /// What did not hold, and after which step.
     pub(super) async fn play(&mut self) -> Result<(), String> {
-        let mut is_storm = false;
-        let favourite = self.rng.usize(..self.replicas.len());
-        for step in 1..=self.rng.usize(30..=60) {
+        let mut is_storm = self.is_busy;
+        let mut favourite = self.rng.usize(..self.replicas.len());
+        for step in 1..=self.rng.usize(30..=50) {
             self.step = step;
             let pause = match self.rng.u8(0..100) {
                 0..6 => self.rng.u32(100..2500),
+                _ if self.is_busy => self.rng.u32(0..150),
                 _ => self.rng.u32(0..40),
             };
             sleep(MS * pause).await;
-            is_storm ^= self.rng.u8(0..12) == 0;
-            let at = match self.rng.bool() {
-                true => favourite,
-                false => self.rng.usize(..self.replicas.len()),
+            is_storm ^= !self.is_busy && self.rng.u8(0..12) == 0;
+            if self.rng.u8(0..10) == 0 {
+                favourite = self.rng.usize(..self.replicas.len());
+            }
+            let at = match self.rng.u8(0..4) {
+                0 => self.rng.usize(..self.replicas.len()),
+                _ => favourite,
             };
             for _ in 0..self.rng.usize(0..if is_storm { 16 } else { 4 }) {
                 let question = Question::random(&self.kinds, &mut self.rng);
@@ -274,7 +282,7 @@ impl World {
                 tokio::spawn(std::mem::replace(&mut self.replicas[at], fresh).drain());
             }
             Event::Reload(at) => {
-                let rules = self.common.files(&mut self.rng);
+                let rules = self.common.files(&self.kinds, &mut self.rng);
                 self.replicas[at].load(rules);
             }
             Event::Weather(weather) => *self.shared.weather.lock() = weather,
