@@ -13,6 +13,7 @@ mod recovery;
 mod redis;
 mod replica;
 mod rules;
+mod threads;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
