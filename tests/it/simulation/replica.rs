@@ -80,8 +80,11 @@ impl Replica {
             replicas: shared.replicas,
         };
         let deadline = Duration::from_millis(rng.u64(5..25));
-        let fallback =
-            FallbackConfig { deadline, replicas: shared.replicas, max_counters: rng.usize(5..50) };
+        let fallback = FallbackConfig {
+            deadline,
+            replicas: shared.replicas,
+            max_counters: 1000 + rng.usize(5..50),
+        };
         let reserve = Arc::new(Reserve::new(fallback, Clock::Manual(clock.clone())));
         let cache = RefusalCache { store: Arc::clone(&link), refusals };
         let table = Some(Arc::new(LeaseTable::new(leases)));
