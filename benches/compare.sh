@@ -114,7 +114,7 @@ service() {
   start "$name" env RUNTIME_ROOT="$dir/$rules" RUNTIME_SUBDIRECTORY=bench \
     RUNTIME_WATCH_ROOT=false HOST=127.0.0.1 GRPC_HOST=127.0.0.1 DEBUG_HOST=127.0.0.1 \
     PORT="$(free_port)" DEBUG_PORT="$(free_port)" GRPC_PORT='{}' LOG_LEVEL=warn \
-    USE_STATSD=false "$@" "$program"
+    USE_STATSD=false TIDEGATE_DECISION_TIMEOUT=1s "$@" "$program"
 }
 redis_service() {
   local name=$1

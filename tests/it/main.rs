@@ -15,6 +15,7 @@ mod model;
 mod process;
 mod rules;
 mod settings;
+mod simulation;
 mod sources;
 mod store;
 mod support;

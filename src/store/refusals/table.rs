@@ -307,7 +307,11 @@ impl Fact {
     fn refuses(&self, meter: &Meter, hits: u64, now: Timestamp) -> Option<Count> {
         let (refuses, wait) = match meter.algorithm {
             Algorithm::FixedWindow => {
-                let over = self.after.saturating_add(hits) > meter.rate.into();
+                let most = meter.rate.into();
+                // Hits that count even if they do not fit may be left out only where they
+                // change nothing any more.
+                let counts = meter.refused == Refused::Spend && self.after < most;
+                let over = !counts && self.after.saturating_add(hits) > most;
                 (over, meter.window.left(now))
             }
             Algorithm::SlidingWindow | Algorithm::TokenBucket { .. } => {
