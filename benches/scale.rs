@@ -54,8 +54,9 @@ fn main() {
         return touch();
     }
     let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
-    rules();
+    // First, as memory that the process has had already would not tell.
     counters(given.unwrap_or(10_000_000));
+    rules();
 }
 
 /// Rules of which a request meets one.
@@ -137,7 +138,7 @@ fn counters(most: u64) {
         held = counters;
         let cost = cost(&store, held);
         let ratio = cost / *first.get_or_insert(cost);
-        let bytes = (resident() - empty) as f64 / store.held() as f64;
+        let bytes = (resident() as f64 - empty as f64) / store.held() as f64;
         println!("{held:>12} {bytes:>14.1} {cost:>16.0} {ratio:>8.2}");
     }
 

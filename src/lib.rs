@@ -25,9 +25,12 @@
 //! a property test holds the two equal. So a new algorithm is one file here and one
 //! there, and a new store is one file and the contract suite.
 //!
-//! What stands before a store is a store: [`store::RefusalCache`] remembers what is
-//! exhausted, [`store::Fallback`] answers in time, as limits say, when the store cannot. What spreads a batch over several shards, in a cluster or over two Redis,
-//! takes sets apart and puts answers together, in `store/split.rs`.
+//! What stands before a store is a store, from the outside to the inside:
+//! [`store::Fallback`] answers in time, and as the limits say when the store cannot;
+//! [`store::Leases`] spends blocks of hits that were taken before;
+//! [`store::RefusalCache`] remembers what is exhausted. What spreads a batch over several
+//! shards, in a cluster or over two Redis, takes sets apart and puts answers together, in
+//! `store/split.rs`.
 //!
 //! gRPC is served by worker threads, one per core, each with a runtime, connections to the
 //! store and clients of its own; they share rules, metrics and whatever is counted in
@@ -46,7 +49,7 @@
 //! | [`telemetry`] | sends to statsd | metrics, declared once each; the page, statsd; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
 //! | [`tls`] | I/O | certificates, keys and trust read from files, for clients and servers |
-//! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached; the refusal cache |
+//! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached; fallback, leases, the refusal cache |
 //! | [`service`] | one await | the orchestration |
 //! | [`wire`] | pure | generated types to ours and back, JSON, the one error table |
 //! | [`sources`] | I/O | where rules come from: files, watched; a management server, over xDS |
@@ -71,7 +74,8 @@
 //!     flips readiness before listeners close.
 //! 11. Secrets are a type: none reaches `Debug`, a log or a span.
 //! 12. No request can end the process: over limit is a value, never an error.
-//! 13. No decision admits more than the limit, whatever fails.
+//! 13. No decision admits more than the limit, whatever fails, unless the limit asks for
+//!     that (`on_store_error: allow`); the simulation looks for it.
 
 pub mod clock;
 pub mod rules;
