@@ -100,7 +100,7 @@ fn config_check_tells_everything_that_is_wrong() {
     fs::create_dir(rules.path().join("more")).unwrap();
     let (code, out, err) = said(&link.run(&[&flag]));
     assert_eq!(code, Some(1), "{out}");
-    for place in ["b.yaml:2", "c.yaml:4", "d.yaml", "/more: Is a directory"] {
+    for place in ["b.yaml:1", "c.yaml:4", "d.yaml", "/more: Is a directory"] {
         assert!(err.contains(place), "{place} is missing:\n{err}");
     }
     assert!(!out.contains("ok") && !err.contains("panicked"), "{out}{err}");
