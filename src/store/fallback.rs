@@ -46,7 +46,7 @@ use crate::rules::OnStoreError;
 /// Timers end up to this much late, and may not be shorter.
 const TICK: Duration = Duration::from_millis(1);
 /// What a wait is shorter than a deadline, so that the answer is there in time: a tick, and
-/// the way to the caller. Of short deadlines a fifth.
+/// the way to the caller. Of short deadlines a quarter.
 const KEPT: Duration = Duration::from_millis(2);
 
 /// A store whose failures are answered as the limits say.
@@ -76,7 +76,7 @@ impl<S: Store> Fallback<S> {
             return counts;
         }
         let deadline = self.reserve.deadline(batch.patience);
-        let wait = (deadline - KEPT.min(deadline / 5)).max(TICK);
+        let wait = (deadline - KEPT.min(deadline / 4)).max(TICK);
         match tokio::time::timeout(wait, asking).await {
             Ok(counts) => counts,
             Err(_) => {
