@@ -25,7 +25,8 @@ pub(super) async fn behind_forwarders() -> (RedisCluster, [Forwarder; 3]) {
     (RedisCluster::announced(ports, announced), forwarders)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// On one thread, as workers are: all calls of a request are there when the first one leaves.
+#[tokio::test]
 async fn a_decision_over_all_nodes_waits_for_one_round_trip() {
     let (_cluster, forwarders) = behind_forwarders().await;
     let store = Arc::new(stores::connected(config(forwarders[0].port())).await);
@@ -70,7 +71,8 @@ async fn a_set_over_all_nodes_is_reserved_in_one_round_trip_and_undone_in_anothe
     assert_eq!(sent(), 20);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// On one thread, as workers are: all calls of a request are there when the first one leaves.
+#[tokio::test]
 async fn a_caller_that_goes_away_leaves_nothing_reserved() {
     let (_cluster, forwarders) = behind_forwarders().await;
     let store = Arc::new(stores::connected(config(forwarders[0].port())).await);
@@ -144,12 +146,16 @@ async fn sets_over_several_slots_are_never_over_and_leave_nothing_behind() {
             });
         }
         let all = tasks.join_all().await;
+        let mut fullest = 0;
         for (i, key) in keys.iter().enumerate() {
             let spent: u64 = all.iter().map(|spent| spent[i]).sum();
             let look: [Entry<'_>; 1] = [(key, meter, Spend(0), LIMIT)];
             let held = store.apply(&batch_of_sets(start, &[&look])).await[0].clone().unwrap().after;
             assert_eq!(held, spent, "{key} of {algorithm:?}: nothing stays reserved");
-            assert!((30..=40).contains(&held), "{key} of {algorithm:?} holds {held}");
+            assert!(held <= 40, "{key} of {algorithm:?} holds {held}");
+            fullest = fullest.max(held);
         }
+        // Far more was asked than there is room for, in sets of at most three hits a key.
+        assert!(fullest >= 38, "the fullest of {algorithm:?} holds {fullest}");
     }
 }
