@@ -21,6 +21,7 @@ use tidegate::settings::Settings;
 use tidegate::sources::files::FileSet;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::{LeaseConfig, LeaseTable, Leases, Store};
+use tidegate::telemetry::Call;
 
 fn memory() -> MemoryStore {
     MemoryStore::new(MemoryConfig::default())
@@ -62,7 +63,9 @@ fn request<'a>(descriptors: &[(&'a str, &'a str)]) -> Request<'a> {
 
 /// The memory store never waits, so one poll is all.
 fn check<S: Store>(service: &Service<S>, request: &Request<'_>) -> Answer {
-    match pin!(service.check(request)).poll(&mut Context::from_waker(Waker::noop())) {
+    match pin!(service.check(request, &mut Call::unheard()))
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
         Poll::Ready(answer) => answer.unwrap(),
         Poll::Pending => unreachable!("the memory store waited"),
     }

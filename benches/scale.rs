@@ -30,6 +30,7 @@ use tidegate::settings::Settings;
 use tidegate::sources::files::FileSet;
 use tidegate::store::Store;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
+use tidegate::telemetry::Call;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -106,7 +107,7 @@ fn check(core: &Core<MemoryStore>, tenant: &str) {
     let mut request = Request::new("shop", 1);
     request.push([Entry { key: "tenant", value: tenant }], Terms::default());
     let context = &mut Context::from_waker(Waker::noop());
-    let answer = pin!(core.front.service.check(&request)).poll(context);
+    let answer = pin!(core.front.service.check(&request, &mut Call::unheard())).poll(context);
     assert!(matches!(answer, Poll::Ready(Ok(_))));
 }
 

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::limiter::{Count, Decision, Plan, Policy, Request, Source, Verdict, decide, plan};
 use crate::rules::{OnStoreError, Ruleset};
 use crate::store::{Counts, Store, StoreError};
-use crate::telemetry::{Handles, Metrics};
+use crate::telemetry::{Call, Decided, Handles, Metrics, Observer, Stage};
 
 /// One version of the rules, ready to decide with.
 #[derive(Debug)]
@@ -61,6 +61,13 @@ pub struct Answer {
     pub stood_in: StoodIn,
 }
 
+impl Answer {
+    fn told<'a, 'r>(&'a self, request: &'a Request<'r>) -> Decided<'a, 'r> {
+        let Self { decision, snapshot, stood_in } = self;
+        Decided { request, ruleset: &snapshot.ruleset, decision, stood_in }
+    }
+}
+
 /// Policies that took part in a decision.
 pub type StoodIn = SmallVec<[OnStoreError; 4]>;
 
@@ -101,20 +108,30 @@ pub struct Service<S> {
     pub policy: Policy,
     /// Where decisions are counted.
     pub metrics: Arc<Metrics>,
+    /// Who is told of calls.
+    pub observer: Arc<Observer>,
 }
 
 impl<S: Store> Service<S> {
-    /// Decides `request` and counts the decision.
+    /// Decides `request`, which came by `call`, and counts the decision.
     ///
     /// # Errors
     ///
     /// [`CheckError`], when there is no decision: a request without domain or
     /// descriptors, no rules, or a store that cannot say for any of the counters while the
     /// others do not refuse the request.
-    pub async fn check(&self, request: &Request<'_>) -> Result<Answer, CheckError> {
+    pub async fn check(
+        &self,
+        request: &Request<'_>,
+        call: &mut Call<'_>,
+    ) -> Result<Answer, CheckError> {
         let snapshot = self.admit(request).inspect_err(|_| self.metrics.record_service_error())?;
-        let plan = plan(&snapshot.ruleset, request, self.clock.now(), &self.policy);
+        call.enter(Stage::Plan);
+        let mut plan = plan(&snapshot.ruleset, request, self.clock.now(), &self.policy);
+        plan.batch.trace = call.trace_ref();
+        call.enter(Stage::Store);
         let Said { counts, failure } = self.count(&plan).await;
+        call.enter(Stage::Decide);
         let stood_in = stood_in(&plan, &counts);
         let asked = failure.is_some().then(|| plan.clone());
         let decision = decide(&snapshot.ruleset, plan, &counts, &self.policy);
@@ -129,7 +146,9 @@ impl<S: Store> Service<S> {
         snapshot.tell_what_never_fits(&decision);
         self.metrics.record(&decision, &snapshot.handles, request.domain);
         self.metrics.record_stood_in(&stood_in);
-        Ok(Answer { decision, snapshot, stood_in })
+        let answer = Answer { decision, snapshot, stood_in };
+        self.observer.decided(call, answer.told(request));
+        Ok(answer)
     }
 
     fn admit(&self, request: &Request<'_>) -> Result<Arc<Snapshot>, CheckError> {

@@ -11,7 +11,7 @@ use crate::service::{Rules, Service};
 use crate::settings::{self, Settings};
 use crate::sources::{Leasing, Reloader, Replaced};
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Observer};
 
 /// The parts of a service that need no socket.
 #[derive(Debug)]
@@ -48,7 +48,9 @@ impl<S: Store> Core<S> {
             health: Arc::clone(&health),
             clock: clock.clone(),
         };
-        let service = Service { rules, store, clock, policy: settings.limiter.clone(), metrics };
+        let policy = settings.limiter.clone();
+        let observer = Arc::new(Observer::default());
+        let service = Service { rules, store, clock, policy, metrics, observer };
         let front = Front {
             service,
             bounds: settings.bounds.request,

@@ -22,7 +22,7 @@ pub use keys::{KeyFormat, Keys};
 pub use meter::{Meter, Refused, State, Step};
 pub use operation::{
     Action, Batch, COUNT_MAX, Count, Leeway, NewOperation, Operation, Part, RefusedSets, Source,
-    is_refused,
+    TraceRef, is_refused,
 };
 pub use plan::{Plan, plan};
 pub use request::{Descriptor, Direction, Request, Terms};

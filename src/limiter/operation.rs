@@ -22,8 +22,19 @@ pub struct Batch {
     pub refused_sets: RefusedSets,
     /// How long the caller waits for the answer, if that was said.
     pub patience: Option<Duration>,
+    /// What the work for it is tied to, if the call is traced. It changes nothing.
+    pub trace: Option<TraceRef>,
     keys: SmallVec<[u8; 256]>,
     operations: SmallVec<[Operation; 4]>,
+}
+
+/// The span that asks, in the numbers of W3C trace contexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceRef {
+    /// The trace.
+    pub trace: u128,
+    /// The span in it.
+    pub span: u64,
 }
 
 /// What a set of several operations spends when it is refused.

@@ -7,8 +7,9 @@ use http::HeaderValue;
 use super::Activity;
 use crate::service::Service;
 use crate::store::Store;
+use crate::telemetry::{Call, Failed, Stage};
 use crate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use crate::wire::{Bounds, Failure, Layout, decided_by, patience, request, response};
+use crate::wire::{Bounds, Failure, GRPC_TIMEOUT, Layout, decided_by, patience, request, response};
 
 /// Answers request messages.
 #[derive(Debug)]
@@ -35,44 +36,58 @@ pub struct Answered {
 impl<S: Store> Front<S> {
     /// The same with another store.
     pub fn with_store(&self, store: S) -> Self {
-        let Service { rules, clock, policy, metrics, .. } = &self.service;
+        let Service { rules, clock, policy, metrics, observer, .. } = &self.service;
         let service = Service {
             store,
             rules: Arc::clone(rules),
             clock: clock.clone(),
             policy: policy.clone(),
             metrics: Arc::clone(metrics),
+            observer: Arc::clone(observer),
         };
         let activity = Arc::clone(&self.activity);
         Self { service, bounds: self.bounds, layout: self.layout.clone(), activity }
     }
 
-    /// Decides `message`, for a caller without a deadline.
+    /// Decides `message`, for a caller of whom nothing is known.
     ///
     /// # Errors
     ///
     /// [`Failure`], when there is no decision.
     pub async fn answer(&self, message: &RateLimitRequest) -> Result<RateLimitResponse, Failure> {
-        Ok(self.answer_in_time(message, None).await?.message)
+        Ok(self.answer_call(message, &mut Call::unheard()).await?.message)
     }
 
-    /// Decides `message`, for a caller that waits so long, if it says that in a header.
+    /// Decides `message`, which came by `call`, in the time that its headers leave.
     ///
     /// # Errors
     ///
     /// [`Failure`], when there is no decision.
-    pub async fn answer_in_time(
+    pub async fn answer_call(
         &self,
         message: &RateLimitRequest,
-        timeout: Option<&[u8]>,
+        call: &mut Call<'_>,
     ) -> Result<Answered, Failure> {
+        let answered = self.decide(message, call).await;
+        answered.inspect_err(|failure| {
+            let (domain, is_store) = (&*message.domain, failure.is_of_store());
+            self.service.observer.failed(call, Failed { domain, is_store, reason: failure });
+        })
+    }
+
+    async fn decide(
+        &self,
+        message: &RateLimitRequest,
+        call: &mut Call<'_>,
+    ) -> Result<Answered, Failure> {
+        call.enter(Stage::Decode);
         let _under_way = self.activity.begin().map_err(Failure::Crowded).inspect_err(|_| {
             self.service.metrics.record_service_error();
         })?;
         let mut request = request(message, &self.bounds)
             .inspect_err(|_| self.service.metrics.record_service_error())?;
-        request.patience = timeout.and_then(patience);
-        let answer = self.service.check(&request).await?;
+        request.patience = call.header(GRPC_TIMEOUT).and_then(patience);
+        let answer = self.service.check(&request, call).await?;
         let decided_by = decided_by(&answer.stood_in);
         Ok(Answered {
             message: response(&answer, &request, &self.layout),

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -29,11 +29,11 @@ use super::security::{guarded, secured};
 use super::{Answered, Doors, Front, Listener, Places, Token, Turned};
 use crate::health::Health;
 use crate::store::Store;
-use crate::telemetry::Page;
+use crate::telemetry::{Call, Page};
 use crate::wire::json::Json;
 use crate::wire::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as Overall;
-use crate::wire::{DECIDED_BY, Failure, GRPC_TIMEOUT, report_json};
+use crate::wire::{DECIDED_BY, Failure, report_json};
 
 /// What the handlers need.
 pub struct HttpState<S> {
@@ -199,8 +199,8 @@ async fn decide<S: Store>(
     (headers, body): (&HeaderMap, &[u8]),
 ) -> Result<(Vec<u8>, Answered), Failure> {
     let request = state.json.request(body)?;
-    let timeout = headers.get(GRPC_TIMEOUT).map(HeaderValue::as_bytes);
-    let answered = state.front.answer_in_time(&request, timeout).await?;
+    let mut call = Call::begin(headers, &state.front.service.observer.tracer);
+    let answered = state.front.answer_call(&request, &mut call).await?;
     Ok((state.json.response(&answered.message)?, answered))
 }
 

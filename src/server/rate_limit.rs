@@ -8,9 +8,10 @@ use tonic::{Request, Response, Status};
 
 use super::Front;
 use crate::store::Store;
+use crate::telemetry::Call;
+use crate::wire::DECIDED_BY;
 use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server::RateLimitService;
 use crate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use crate::wire::{DECIDED_BY, GRPC_TIMEOUT};
 
 /// The service over gRPC.
 #[derive(Debug)]
@@ -23,12 +24,9 @@ impl<S: Store> RateLimitService for RateLimit<S> {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let _timer = self.0.service.metrics.time_should_rate_limit();
-        let timeout = request.metadata().get(GRPC_TIMEOUT).map(|value| value.as_encoded_bytes());
-        let answered = self.0.answer_in_time(request.get_ref(), timeout).await;
-        let answered = answered.map_err(|failure| {
-            tracing::debug!(code = ?failure.code(), reason = %failure, "request not decided");
-            Status::from(failure)
-        })?;
+        let headers = request.metadata().as_ref();
+        let mut call = Call::begin(headers, &self.0.service.observer.tracer);
+        let answered = self.0.answer_call(request.get_ref(), &mut call).await?;
         let mut response = Response::new(answered.message);
         let decided_by = answered.decided_by.as_ref().map(HeaderValue::as_bytes);
         if let Some(Ok(value)) = decided_by.map(MetadataValue::try_from) {

@@ -8,8 +8,10 @@
 //! Values are read when somebody asks: the page ([`Page`]) or a statsd server ([`Sink`]).
 //! Sending is the only I/O here, beside the log.
 
+mod call;
 mod capped;
 mod counter;
+mod decisions;
 mod facts;
 pub mod families;
 #[doc(hidden)]
@@ -21,22 +23,30 @@ mod metric_path;
 mod metrics;
 mod mogrify;
 mod naming;
+mod observer;
 mod paths;
 mod prometheus;
+mod refused;
 mod sink;
 mod statsd;
 mod tags;
 mod template;
 mod timing;
+mod trace;
 
+pub use call::{Call, REQUEST_ID};
+pub use decisions::DecisionLog;
 pub use facts::{CacheStats, LeaseStats, LoadStats, MemcacheStats, PoolStats};
 pub use mapping::{Mapping, MappingError};
 pub use metric::{Metric, Reading, Snapshot};
 pub use metrics::{Handles, Loads, Metrics};
 pub use mogrify::Mogrifier;
 pub use naming::{Millisecond, Naming};
+pub use observer::{Decided, Failed, Observer};
 pub use prometheus::{Kind, Page};
+pub use refused::{Refused, TopRefused};
 pub use sink::{Collect, Sink, SinkConfig, Target, sinks};
 pub use statsd::Dialect;
 pub use tags::Tags;
 pub use timing::{Method, Timer};
+pub use trace::{Stage, Trace, Tracer};

@@ -58,6 +58,11 @@ impl Failure {
 }
 
 impl Failure {
+    /// Whether the store could not say.
+    pub fn is_of_store(&self) -> bool {
+        matches!(self, Self::Check(CheckError::Store(_)))
+    }
+
     /// What the caller is told. What a store says may name addresses and paths, which are for
     /// the log and the health report.
     pub fn told(&self) -> String {

@@ -10,6 +10,7 @@ use tidegate::rules::{Entry, SourceFile};
 use tidegate::settings::Settings;
 use tidegate::sources::files::FileSet;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
+use tidegate::telemetry::Call;
 
 const RULES: &str = "
 domain: shop
@@ -58,7 +59,7 @@ fn decide(descriptors: &[(&str, &str)], times: usize) -> (Verdict, u64) {
         request.push([Entry { key, value }], Terms::default());
     }
     // The memory store never waits, so one poll is all.
-    let decide = || match pin!(core.front.service.check(&request))
+    let decide = || match pin!(core.front.service.check(&request, &mut Call::unheard()))
         .poll(&mut Context::from_waker(Waker::noop()))
     {
         Poll::Ready(answer) => answer.unwrap().decision.overall,

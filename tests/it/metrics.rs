@@ -12,6 +12,7 @@ use tidegate::rules::{Entry, SourceFile};
 use tidegate::settings::Settings;
 use tidegate::sources::files::{FileSet, SourceError};
 use tidegate::store::memory::MemoryStore;
+use tidegate::telemetry::Call;
 
 use crate::support::stores;
 
@@ -55,7 +56,7 @@ fn page(core: &Core<MemoryStore>) -> String {
 async fn hit(core: &Core<MemoryStore>, domain: &str, value: &str) {
     let mut request = Request::new(domain, 1);
     request.push([Entry { key: "user", value }], Terms::default());
-    core.front.service.check(&request).await.unwrap();
+    core.front.service.check(&request, &mut Call::unheard()).await.unwrap();
 }
 
 /// The samples of the page, each series at most once.

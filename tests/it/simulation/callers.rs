@@ -8,6 +8,7 @@ use fastrand::Rng;
 use tidegate::limiter::{Direction, Request, Terms, Verdict};
 use tidegate::rules::Entry;
 use tidegate::service::{Answer, CheckError};
+use tidegate::telemetry::Call;
 use tokio::time::{Instant, timeout};
 
 use super::oracle::Oracle;
@@ -69,7 +70,8 @@ impl Question {
             replica.now();
             let request = self.request();
             let began = Instant::now();
-            let check = replica.core.front.service.check(&request);
+            let mut call = Call::unheard();
+            let check = replica.core.front.service.check(&request, &mut call);
             let answer = match self.leaves {
                 Some(leaves) => timeout(leaves, check).await.ok()?,
                 None => check.await,

@@ -11,6 +11,7 @@ use tidegate::settings::Settings;
 use tidegate::sources::Outcome;
 use tidegate::sources::files::FileSet;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
+use tidegate::telemetry::Call;
 
 fn core() -> Core<MemoryStore> {
     let settings = Settings::from_lookup(&|_| None, &[]).unwrap();
@@ -29,7 +30,7 @@ fn reload(core: &Core<MemoryStore>) {
 async fn ask(core: &Core<MemoryStore>) -> (Answer, Weak<Snapshot>) {
     let mut request = Request::new("shop", 1);
     request.push([Entry { key: "user", value: "alice" }], Terms::default());
-    let answer = core.front.service.check(&request).await.unwrap();
+    let answer = core.front.service.check(&request, &mut Call::unheard()).await.unwrap();
     let rules = Arc::downgrade(&answer.snapshot);
     (answer, rules)
 }

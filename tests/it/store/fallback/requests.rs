@@ -1,11 +1,14 @@
 //! Whole requests of which the store cannot say everything.
 
+use http::{HeaderMap, HeaderValue};
 use tidegate::app::Core;
 use tidegate::rules::SourceFile;
 use tidegate::server::Answered;
 use tidegate::settings::Settings;
 use tidegate::sources::files::FileSet;
+use tidegate::telemetry::Call;
 use tidegate::wire::Failure;
+use tidegate::wire::GRPC_TIMEOUT;
 use tidegate::wire::json::Json;
 use tidegate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 
@@ -47,7 +50,10 @@ async fn ask(env: &[(&str, &str)], keys: &[&str]) -> Result<Answered, Failure> {
     let descriptors: Vec<_> = keys.iter().map(descriptor).collect();
     let text = format!(r#"{{"domain":"d","descriptors":[{}]}}"#, descriptors.join(","));
     let message = Json::new().unwrap().request(text.as_bytes()).unwrap();
-    let answer = core.front.answer_in_time(&message, Some(b"1S")).await;
+    let mut headers = HeaderMap::new();
+    headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("1S"));
+    let mut call = Call::begin(&headers, &core.front.service.observer.tracer);
+    let answer = core.front.answer_call(&message, &mut call).await;
     let page = {
         let mut page = core.front.service.metrics.page();
         core.front.service.metrics.render(&mut page);
