@@ -18,6 +18,8 @@ use crate::store::{AnyStore, Store};
 const FRESH: Duration = Duration::from_secs(10);
 /// How often a silent store is asked again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How long a store is silent before that is an outage.
+const SILENT: Duration = Duration::from_secs(2);
 /// How long it takes to look at every counter of the memory store, in small steps.
 const SWEEP: Duration = Duration::from_secs(4);
 /// The shortest rest between two of them: a round through more counters than one that was
@@ -29,6 +31,7 @@ const REST: Duration = Duration::from_millis(2);
 pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
     let stores = || fronts.iter().map(|front| &front.service.store);
     let mut changes: Vec<Changes> = stores().map(|store| Changes::of(innermost(store))).collect();
+    let mut outage = Outage::default();
     loop {
         // All are looked at, or they would wake us again.
         let connected: Vec<bool> = changes.iter_mut().map(Changes::is_connected).collect();
@@ -39,6 +42,7 @@ pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
         let latency = started.elapsed();
         let circuits = stores().flat_map(|store| innermost(store).circuits());
         let open_circuits = circuits.filter(|circuit| circuit.is_open).count();
+        outage.tell(fronts[0].service.store.name(), probes.is_ok());
         let wait = if probes.is_ok() && open_circuits == 0 { FRESH } else { RETRY };
         health.update(|facts| {
             facts.store.is_connected = is_connected;
@@ -50,6 +54,30 @@ pub(super) async fn watch_store(fronts: Fronts, health: Arc<Health>) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = select_all(changes.iter_mut().map(|changes| Box::pin(changes.next()))) => {}
+        }
+    }
+}
+
+/// Tells of a store that does not answer, once each time it falls silent for longer than a
+/// restart takes: somebody should look at it.
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Outage {
+    fn tell(&mut self, store: &'static str, has_answered: bool) {
+        if has_answered {
+            if std::mem::take(self).is_told {
+                tracing::info!(store, "the store answers again");
+            }
+            return;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !self.is_told && since.elapsed() >= SILENT {
+            self.is_told = true;
+            tracing::error!(store, "the store does not answer");
         }
     }
 }

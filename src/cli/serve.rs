@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tidegate::app::{self, Signals};
 use tidegate::settings::Settings;
-use tidegate::telemetry::logs;
+use tidegate::telemetry::{Errors, logs, panics};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads the environment and serves.
@@ -23,8 +23,9 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    logs::init(settings.log.level, settings.log.format);
-    log_panics();
+    let errors = settings.errors.as_ref().map_or_else(Errors::off, Errors::open);
+    logs::init(settings.log.level, settings.log.format, errors.layer());
+    panics::install();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -36,6 +37,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     });
     // What is still running by now is given up.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    errors.finish();
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -70,13 +72,4 @@ fn listen_to_signals() -> anyhow::Result<Signals> {
         }
     });
     Ok(signals)
-}
-
-/// A panic ends the task it happens in, not the process; it is logged like any error.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, message, "a task panicked");
-    }));
 }

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Activity;
 use crate::service::Service;
 use crate::store::Store;
-use crate::telemetry::{Call, Failed, Stage};
+use crate::telemetry::{Call, Failed, Stage, panics};
 use crate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::wire::{Bounds, Failure, GRPC_TIMEOUT, Layout, decided_by, patience, request, response};
 
@@ -68,7 +68,11 @@ impl<S: Store> Front<S> {
         message: &RateLimitRequest,
         call: &mut Call<'_>,
     ) -> Result<Answered, Failure> {
-        let answered = self.decide(message, call).await;
+        let watched = panics::watched(self.decide(message, call)).await;
+        let answered = watched.unwrap_or_else(|panicked| {
+            panicked.tell(call.id(), &message.domain);
+            Err(Failure::Panicked)
+        });
         answered.inspect_err(|failure| {
             let (domain, is_store) = (&*message.domain, failure.is_of_store());
             self.service.observer.failed(call, Failed { domain, is_store, reason: failure });

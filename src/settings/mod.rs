@@ -14,6 +14,7 @@ mod metrics;
 mod names;
 mod reader;
 mod redis;
+mod sentry;
 mod store;
 mod table;
 mod tls;
@@ -37,7 +38,7 @@ use crate::server::{Address, Endpoint, Reflection, Transport};
 use crate::sources;
 use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
-use crate::telemetry::logs;
+use crate::telemetry::{ErrorsConfig, logs};
 use crate::tls::ServerTls;
 use crate::wire::{self, Layout};
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// The log.
     pub log: Log,
+    /// What is sent to Sentry; none: nothing.
+    pub errors: Option<ErrorsConfig>,
     /// Where rules come from, and what holds without them.
     pub rules: Rules,
     /// Where counters live.

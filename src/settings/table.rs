@@ -7,8 +7,8 @@ use tracing::Level;
 use super::reader::Reader;
 use super::value::{Header, Ratio};
 use super::{
-    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, store, transport,
-    xds,
+    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, sentry, store,
+    transport, xds,
 };
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
@@ -41,6 +41,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
             String::new(),
             "What this deployment calls itself in telemetry, such as `production`.",
         ),
+        errors: None,
         rules: rules(r),
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
@@ -54,6 +55,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         shutdown: shutdown(r),
         warnings: Vec::new(),
     };
+    settings.errors = sentry::read(r, &settings.environment);
     settings.limiter.on_store_error = settings.faults.on_store_error;
     settings
 }

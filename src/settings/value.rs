@@ -254,7 +254,7 @@ impl Value for crate::telemetry::logs::Format {
 }
 
 /// A part of a whole, or more than it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, PartialOrd)]
 pub(super) struct Ratio(pub(super) f32);
 
 impl Value for Ratio {

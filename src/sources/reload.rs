@@ -149,7 +149,7 @@ impl Reloader {
 
     fn tell_and_refuse(&self, errors: &[impl fmt::Display]) -> Outcome {
         for error in errors.iter().take(MAX_LOGGED) {
-            tracing::error!("rules refused: {error}");
+            tracing::error!(problem = %error, "rules refused");
         }
         self.refuse(&summary(errors));
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -164,7 +164,7 @@ impl Reloader {
         };
         self.metrics.record_failed_load();
         self.health.update(|facts| facts.rules.last_error = Some((reason.to_owned(), now)));
-        tracing::error!(reason, "rules not loaded: {in_force}");
+        tracing::error!(reason, in_force, "rules not loaded");
     }
 }
 

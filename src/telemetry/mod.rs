@@ -12,6 +12,7 @@ mod call;
 mod capped;
 mod counter;
 mod decisions;
+mod errors;
 mod facts;
 pub mod families;
 #[doc(hidden)]
@@ -24,6 +25,7 @@ mod metrics;
 mod mogrify;
 mod naming;
 mod observer;
+pub mod panics;
 mod paths;
 mod prometheus;
 mod refused;
@@ -36,6 +38,7 @@ mod trace;
 
 pub use call::{Call, REQUEST_ID};
 pub use decisions::DecisionLog;
+pub use errors::{Dsn, Errors, ErrorsConfig};
 pub use facts::{CacheStats, LeaseStats, LoadStats, MemcacheStats, PoolStats};
 pub use mapping::{Mapping, MappingError};
 pub use metric::{Metric, Reading, Snapshot};

@@ -22,6 +22,9 @@ pub enum Failure {
         "{0} requests are being decided already, which is the maximum (TIDEGATE_MAX_DECISIONS)"
     )]
     Crowded(usize),
+    /// Deciding it broke off, by a fault of ours.
+    #[error("the decision broke off")]
+    Panicked,
     /// It could not be decided.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -37,7 +40,7 @@ impl Failure {
             }
             // Not UNAVAILABLE, which clients repeat at once: more of the same would follow.
             Self::Crowded(_) => Code::ResourceExhausted,
-            Self::Check(CheckError::NoRules) => Code::Unavailable,
+            Self::Panicked | Self::Check(CheckError::NoRules) => Code::Unavailable,
             Self::Check(CheckError::Store(error)) => match error {
                 StoreError::Unavailable(_) | StoreError::Broken(_) | StoreError::Refused(_) => {
                     Code::Unavailable

@@ -8,6 +8,7 @@ mod conformance;
 mod decisions;
 mod docs;
 mod envoy;
+mod errors;
 mod fuzz;
 mod house;
 mod metrics;

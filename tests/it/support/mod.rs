@@ -13,5 +13,6 @@ pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod sentinels;
+pub(crate) mod sentry;
 pub(crate) mod stores;
 pub(crate) mod xds;
