@@ -16,7 +16,7 @@ use tidegate::telemetry::{Call, Errors, REQUEST_ID, panics};
 use tidegate::wire::Failure;
 use tidegate::wire::json::Json;
 
-use crate::support::clients::{Client, descriptor, request};
+use crate::support::clients::Client;
 use crate::support::process::{Setup, Tidegate, program};
 use crate::support::redis::RedisServer;
 use crate::support::sentry::Sentry;
