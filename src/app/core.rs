@@ -6,6 +6,7 @@ use super::stats;
 use crate::clock::Clock;
 use crate::health::{Facts, Health, RulesFacts, StoreFacts};
 use crate::rules::Options;
+use crate::server::status::Pulse;
 use crate::server::{Activity, Front};
 use crate::service::{Rules, Service};
 use crate::settings::{self, Settings};
@@ -22,6 +23,8 @@ pub struct Core<S> {
     pub reloader: Reloader,
     /// Knows how it is.
     pub health: Arc<Health>,
+    /// Knows how much passes now.
+    pub pulse: Arc<Pulse>,
 }
 
 impl<S: Store> Core<S> {
@@ -57,7 +60,7 @@ impl<S: Store> Core<S> {
             layout: settings.answer.clone(),
             activity: Arc::new(Activity::new(settings.bounds.max_decisions)),
         };
-        Self { front: Arc::new(front), reloader, health }
+        Self { front: Arc::new(front), reloader, health, pulse: Arc::default() }
     }
 }
 

@@ -11,6 +11,7 @@ use super::counters::{innermost, leased};
 
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::server::status::{self, BEAT, Pulse};
 use crate::store::memory::MemoryStore;
 use crate::store::{AnyStore, Store};
 
@@ -117,6 +118,16 @@ impl Changes {
         if changed.is_err() {
             std::future::pending().await
         }
+    }
+}
+
+/// Looks at what every rule has counted, for ever.
+pub(super) async fn feel_pulse(fronts: Fronts, pulse: Arc<Pulse>) {
+    loop {
+        if let Some(snapshot) = &*fronts[0].service.rules.load() {
+            pulse.beat(Instant::now(), &snapshot.version, status::totals(snapshot));
+        }
+        tokio::time::sleep(BEAT).await;
     }
 }
 

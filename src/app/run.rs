@@ -13,7 +13,6 @@ use futures_util::FutureExt as _;
 use super::sockets::Sockets;
 use super::{Core, Counters, Fronts, counters, probe, series, stats, token, worker};
 use crate::clock::Clock;
-use crate::health::Health;
 use crate::server::{
     Doors, Endpoint, GrpcOptions, HealthApi, Host, HttpState, Listener, Shutdown, Token, deal,
     debug_router, http_router, metrics_router, serve_http,
@@ -108,7 +107,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     }
     let mut servers = JoinSet::new();
     let (sockets, fronts) = serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
-    keep_store(&fronts, (&core.health, clock.clone()), &mut tasks);
+    keep_store(&fronts, (&core, clock.clone()), &mut tasks);
     let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -203,14 +202,15 @@ fn example() -> FileSet {
     FileSet { files: vec![file], warnings: Vec::new() }
 }
 
-fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &mut JoinSet<()>) {
+fn keep_store(fronts: &Fronts, (core, clock): (&Core<Counters>, Clock), tasks: &mut JoinSet<()>) {
     if let AnyStore::Memory(memory) = counters::innermost(&fronts[0].service.store) {
         tasks.spawn(probe::sweep(Arc::clone(memory), clock.clone()));
     }
     let reserve = fronts[0].service.store.reserve.counters();
     tasks.spawn(probe::sweep(Arc::clone(reserve), clock.clone()));
     tasks.spawn(probe::tend_leases(Arc::clone(fronts), clock));
-    tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(health)));
+    tasks.spawn(probe::feel_pulse(Arc::clone(fronts), Arc::clone(&core.pulse)));
+    tasks.spawn(probe::watch_store(Arc::clone(fronts), Arc::clone(&core.health)));
 }
 
 /// Opens the doors: workers for gRPC, and HTTP beside them.
@@ -305,6 +305,7 @@ fn http_state(
         health: Arc::clone(&core.health),
         json: Json::new()?,
         collect: Arc::new(collect),
+        pulse: Arc::clone(&core.pulse),
         pages: Arc::new(Semaphore::new(1)),
         token,
         doors,

@@ -1,22 +1,23 @@
-//! The debug listener: what rules are in force, and how the process is.
+//! The debug listener: how the process is, for people and programs, and what rules are in
+//! force.
 
 use std::fmt::Write as _;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::security::guarded;
-use super::{HttpState, stats};
+use super::{HttpState, stats, status};
 use crate::rules::{Algorithm, Limit, Rule};
 use crate::service::Rules;
 use crate::store::Store;
 
 /// The routes, each with what it is for, sorted.
 const INDEX: &str = "\
-/: this list
+/: how it is, for browsers; this list for all others
 /debug/pprof/: not built in; says what to use instead
 /rlconfig: the limits in force, a line each
 /stats: the process and its counters, a line each
@@ -34,7 +35,8 @@ listener, the state of the process is at /stats.
 pub fn router<S: Store>(state: HttpState<S>) -> Router {
     let no_pprof = || any(|| async { (StatusCode::NOT_FOUND, NO_PPROF) });
     let router = Router::new()
-        .route("/", get(|| async { INDEX }))
+        .route("/", get(index))
+        .route("/status.css", get(style))
         .route("/rlconfig", get(rlconfig))
         .route(
             "/stats",
@@ -44,6 +46,22 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
         .route("/debug/pprof/", no_pprof())
         .route("/debug/pprof/{*profile}", no_pprof());
     guarded(router, &state.token, &state.doors).with_state(state)
+}
+
+/// The status page for whoever takes HTML, else the list.
+async fn index<S: Store>(State(state): State<HttpState<S>>, headers: HeaderMap) -> Response {
+    let takes_html = |value: &HeaderValue| value.to_str().is_ok_and(|v| v.contains("text/html"));
+    if !headers.get(header::ACCEPT).is_some_and(takes_html) {
+        return INDEX.into_response();
+    }
+    let mut response = state.make(status::page).await;
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, html);
+    response
+}
+
+async fn style() -> Response {
+    ([(header::CONTENT_TYPE, "text/css")], status::STYLE).into_response()
 }
 
 async fn rlconfig<S: Store>(State(state): State<HttpState<S>>) -> Response {

@@ -26,6 +26,7 @@ use tower_http::timeout::TimeoutLayer;
 use super::accept::{Terms, connections};
 use super::question::Question;
 use super::security::{guarded, secured};
+use super::status::Pulse;
 use super::{Answered, Doors, Front, Listener, Places, Token, Turned};
 use crate::health::Health;
 use crate::store::Store;
@@ -45,6 +46,8 @@ pub struct HttpState<S> {
     pub json: Json,
     /// Adds the series that are not the front's own to the metrics page.
     pub collect: Arc<dyn Fn(&mut Page) + Send + Sync>,
+    /// How much passes now.
+    pub pulse: Arc<Pulse>,
     /// Lets one page be made at a time.
     pub pages: Arc<Semaphore>,
     /// What whoever asks for more than a decision or health must show.
@@ -89,6 +92,7 @@ impl<S> Clone for HttpState<S> {
             health: Arc::clone(&self.health),
             json: self.json.clone(),
             collect: Arc::clone(&self.collect),
+            pulse: Arc::clone(&self.pulse),
             pages: Arc::clone(&self.pages),
             token: self.token.clone(),
             doors: Arc::clone(&self.doors),

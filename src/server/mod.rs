@@ -17,6 +17,7 @@ mod security;
 mod session;
 mod socket;
 mod stats;
+pub mod status;
 
 pub use accept::{Arrivals, Host, Places, deal};
 pub use answer::{Answered, Front};

@@ -1,5 +1,6 @@
 //! What guards answers over HTTP: headers on each, and a token before those for operators.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::doors::{Doors, Turned};
@@ -34,9 +37,9 @@ impl Token {
     /// does not depend on them.
     fn is_shown(&self, request: &Request) -> bool {
         let Self(Some(expected)) = self else { return true };
-        let shown = request.headers().get(header::AUTHORIZATION).and_then(bearer);
+        let shown = request.headers().get(header::AUTHORIZATION).and_then(token);
         shown.is_some_and(|token| {
-            let shown = digest(&SHA256, token);
+            let shown = digest(&SHA256, &token);
             verify_slices_are_equal(expected.as_ref(), shown.as_ref()).is_ok()
         })
     }
@@ -48,10 +51,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The token of a header such as `Bearer abc`.
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+/// The token of a header such as `Bearer abc`; or, as browsers ask for nothing else, the
+/// password of `Basic`, whoever it is for.
+fn token(value: &HeaderValue) -> Option<Cow<'_, [u8]>> {
+    let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+    let text = text.trim();
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
+    let login =
+        scheme.eq_ignore_ascii_case("Basic").then(|| BASE64_STANDARD.decode(text).ok())??;
+    let colon = login.iter().position(|byte| *byte == b':')?;
+    Some(Cow::Owned(login[colon + 1..].to_vec()))
 }
 
 /// `router`, where each of its routes asks for the token. What is not there may be asked for.
@@ -76,18 +87,22 @@ where
 }
 
 fn unauthorized() -> Response {
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"tidegate\"")];
-    let reason =
-        "Unauthorized\nshow the token of TIDEGATE_ADMIN_TOKEN: Authorization: Bearer ...\n";
+    let challenge =
+        [(header::WWW_AUTHENTICATE, "Bearer realm=\"tidegate\", Basic realm=\"tidegate\"")];
+    let reason = "Unauthorized\nshow the token of TIDEGATE_ADMIN_TOKEN: Authorization: Bearer ..., \
+                  or as a password\n";
     (StatusCode::UNAUTHORIZED, challenge, reason).into_response()
 }
 
-/// What every answer says. Nothing here is a page: a browser shall guess no type, keep
-/// nothing, run nothing, and show it in nobody's frame.
+/// What every answer says: a browser shall guess no type, keep nothing, run nothing, load
+/// nothing but the style of the status page, and show it in nobody's frame.
 const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CACHE_CONTROL, "no-store"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+    ),
     (header::REFERRER_POLICY, "no-referrer"),
 ];
 
@@ -123,6 +138,8 @@ mod tests {
         check(Some("Bearer 0123456789abcde"), false);
         check(Some("Bearer 0123456789abcdef0"), false);
         check(Some("Basic 0123456789abcdef"), false);
+        check(Some(&format!("Basic {}", BASE64_STANDARD.encode("me:0123456789abcdef"))), true);
+        check(Some(&format!("Basic {}", BASE64_STANDARD.encode("0123456789abcdef:"))), false);
         check(Some("0123456789abcdef"), false);
         assert!(!format!("{token:?}").contains("0123"));
     }

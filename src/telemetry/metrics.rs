@@ -23,6 +23,13 @@ use crate::rules::{OnStoreError, RuleId, Ruleset};
 #[derive(Debug, Default)]
 pub struct Handles(Vec<Arc<PathCounters>>);
 
+impl Handles {
+    /// The hits of a rule so far: those within the limit, and those over it.
+    pub fn hits(&self, rule: RuleId) -> [u64; 2] {
+        self.0.get(rule.0 as usize).map_or([0, 0], |path| path.hits())
+    }
+}
+
 /// Attempts to read files that are watched.
 #[derive(Debug, Default)]
 pub struct Loads {

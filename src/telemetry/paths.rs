@@ -29,6 +29,12 @@ impl PathCounters {
         self.given_back.add(tally.given_back);
     }
 
+    /// Those within the limit, and those over it.
+    pub(super) fn hits(&self) -> [u64; 2] {
+        let over = self.over.get();
+        [self.total.get().saturating_sub(over), over]
+    }
+
     pub(super) fn readings(&self) -> [(&'static Metric, u64); 7] {
         [
             (&families::TOTAL_HITS, self.total.get()),

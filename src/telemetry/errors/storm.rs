@@ -69,8 +69,7 @@ mod tests {
     #[test]
     fn the_same_event_passes_once_a_minute_and_says_how_often_it_did_not() {
         let (storm, start) = (Storm::default(), Instant::now());
-        let pass =
-            |text, seconds| storm.pass(event(text), start + Duration::from_secs(seconds));
+        let pass = |text, seconds| storm.pass(event(text), start + Duration::from_secs(seconds));
         assert!(pass("a", 0).is_some());
         assert!(pass("a", 1).is_none());
         assert!(pass("b", 2).is_some());

@@ -14,6 +14,7 @@ mod load;
 mod protocol;
 mod redis_faults;
 mod security;
+mod status;
 mod xds;
 
 /// Two requests a year for each user.
