@@ -5,6 +5,7 @@
 mod algorithms;
 mod allocations;
 mod conformance;
+mod dashboards;
 mod decisions;
 mod docs;
 mod envoy;

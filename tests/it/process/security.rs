@@ -116,7 +116,10 @@ fn every_answer_tells_browsers_to_keep_out() {
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("cache-control", "no-store"),
-            ("content-security-policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'"),
+            (
+                "content-security-policy",
+                "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+            ),
             ("referrer-policy", "no-referrer"),
         ] {
             assert_eq!(answer.header(name), Some(value), "{answer:?}");
