@@ -39,7 +39,7 @@ const BEYOND: [(&str, &str, &str); 16] = [
     (
         "holds this value as well",
         "elements of siblings are compared",
-        "{key: a, match: {any_of: [x]}}, {key: a, value: x}",
+        "{key: a, match: {any_of: [x, y]}}, {key: a, value: x}",
     ),
     (
         "in one list, first at",
@@ -75,9 +75,10 @@ const BEYOND: [(&str, &str, &str); 16] = [
 ];
 
 /// Texts that an editor reads otherwise, by words that they hold, and why.
-const READ_OTHERWISE: [(&str, &str); 2] = [
+const READ_OTHERWISE: [(&str, &str); 3] = [
     ("requests_per_unit: 5, name: base}", "a limit beside a merge adds to the merged one here"),
     ("{domain: shop} more", "what follows the first document is not read here"),
+    ("domain: shop\n...\n@", "what follows the first document is not read here"),
 ];
 
 fn is_beyond(problem: &Problem) -> bool {
@@ -97,7 +98,8 @@ fn editor(text: &str) -> Result<Value, String> {
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         budget: None,
     };
-    let first = text.split("\n---").next().unwrap_or_default();
+    let body = text.strip_prefix("%YAML 1.1\n").unwrap_or(text);
+    let first = body.split("\n---").next().unwrap_or_default();
     serde_saphyr::from_str_with_options(first, options).map_err(|e| e.to_string())
 }
 

@@ -1,0 +1,81 @@
+//! What docs/operations.md tells operators to do, done.
+
+mod backup;
+mod by_hand;
+mod drill;
+mod memory;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::support::redis::RedisServer;
+
+/// A counter as Redis keeps it: key, value, and when it ends, in milliseconds since the epoch.
+type Raw = (String, String, i64);
+
+/// All counters of a server, sorted.
+fn counters(redis: &RedisServer) -> Vec<Raw> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let raw = |key: Vec<u8>| {
+        let value = redis.command(&[b"GET", key.as_slice()]);
+        let end = redis.command(&[b"PEXPIRETIME", key.as_slice()]);
+        (text(key), text(value), end)
+    };
+    redis.keys().into_iter().map(raw).collect()
+}
+
+/// The directory where a server has its socket and its data.
+fn directory(redis: &RedisServer) -> PathBuf {
+    Path::new(&redis.url()).parent().expect("a directory").to_owned()
+}
+
+/// A directory with one program, which goes before all others of its name.
+fn program(name: &str, text: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join(name);
+    std::fs::write(&path, text).expect("write a program");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it run");
+    directory
+}
+
+/// `PATH` with a directory before it.
+fn before_path(directory: &TempDir) -> String {
+    let path = std::env::var("PATH").expect("a PATH");
+    format!("{}:{path}", directory.path().display())
+}
+
+/// `deploy/backup/backup.sh`.
+fn backup(arguments: &[&str]) -> Command {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/backup/backup.sh");
+    let mut command = Command::new(script);
+    command.args(arguments);
+    command
+}
+
+/// What a command that must succeed prints.
+fn succeed(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().expect("run a program");
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?}: {status}\n{out}\n{err}");
+    out.into_owned()
+}
+
+/// What a command that must fail says.
+fn fail(command: &mut Command) -> String {
+    let Output { status, stderr, .. } = command.output().expect("run a program");
+    let err = String::from_utf8_lossy(&stderr);
+    assert!(!status.success(), "{command:?}");
+    err.into_owned()
+}
+
+/// The snapshots of a directory, oldest first.
+fn snapshots(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
