@@ -19,12 +19,12 @@ use crate::support::stores;
 /// Format, algorithm, and what the page says of one counter of `user=user-00000000` in domain
 /// `shop`, in bytes.
 const TABLE: [(&str, &str, u64); 6] = [
-    ("tidegate", "fixed_window", 0),
-    ("tidegate", "sliding_window", 0),
-    ("tidegate", "token_bucket", 0),
-    ("envoyproxy", "fixed_window", 0),
-    ("envoyproxy", "sliding_window", 0),
-    ("envoyproxy", "token_bucket", 0),
+    ("tidegate", "fixed_window", 148),
+    ("tidegate", "sliding_window", 180),
+    ("tidegate", "token_bucket", 180),
+    ("envoyproxy", "fixed_window", 132),
+    ("envoyproxy", "sliding_window", 180),
+    ("envoyproxy", "token_bucket", 180),
 ];
 
 /// What the page allows itself to be wrong by: tables of keys double now and then.
@@ -81,9 +81,13 @@ async fn bytes_per_counter_are_what_the_page_says() {
     let counters = std::env::var("COUNTERS").map_or(10_000, |text| text.parse().unwrap());
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
     let page = std::fs::read_to_string(page).unwrap();
+    let mut all = Vec::new();
     for (format, algorithm, said) in TABLE {
         let (bytes, key) = measured(format, algorithm, counters).await;
         eprintln!("{format} {algorithm}: {bytes} bytes, {} of them the key {key}", key.len());
+        all.push((format, algorithm, said, bytes));
+    }
+    for (format, algorithm, said, bytes) in all {
         let row = format!("| `{format}` | `{algorithm}` | {said} |");
         assert!(page.contains(&row), "{row}");
         let off = (bytes as f64 - said as f64).abs() / said as f64;
