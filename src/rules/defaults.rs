@@ -7,7 +7,8 @@ use super::read::Choices;
 use super::report::{Report, Reported};
 
 /// How exact a count may be.
-pub(super) const ACCURACIES: &Choices<Accuracy> = &[("exact", Accuracy::Exact), ("leased", Accuracy::Leased)];
+pub(super) const ACCURACIES: &Choices<Accuracy> =
+    &[("exact", Accuracy::Exact), ("leased", Accuracy::Leased)];
 
 /// What may be done when the store cannot say.
 pub(super) const ON_STORE_ERROR: &Choices<OnStoreError> = &[

@@ -86,9 +86,8 @@ fn property(level: Level, key: &str) -> Value {
 /// What the value of a key may be, whatever stands beside it. Every field may be null,
 /// unless it must not be empty.
 fn shape(level: Level, key: &str) -> Option<Value> {
-    let count = |least: u32| {
-        json!({"type": ["integer", "null"], "minimum": least, "maximum": u32::MAX})
-    };
+    let count =
+        |least: u32| json!({"type": ["integer", "null"], "minimum": least, "maximum": u32::MAX});
     Some(match key {
         "domain" | "key" => filled(),
         "name" if level == Level::Replaces => filled(),
@@ -186,9 +185,7 @@ fn relations(level: Level) -> Vec<Value> {
 
 fn descriptor() -> Vec<Value> {
     let is_true = json!({"required": ["share_threshold"], "properties": {"share_threshold": {"const": true}}});
-    let starred = |key: &str| {
-        json!({"required": [key], "properties": {key: {"type": "string", "pattern": "\\*"}}})
-    };
+    let starred = |key: &str| json!({"required": [key], "properties": {key: {"type": "string", "pattern": "\\*"}}});
     vec![
         json!({"required": ["key"]}),
         when(given("rate_limits"), json!({"properties": {"rate_limit": {"type": "null"}}})),
@@ -281,7 +278,9 @@ fn description(key: &str) -> Option<&'static str> {
         "all_or_nothing" => "A refused request spends from none of its limits.",
         "defaults" => "Holds for every limit of this file that does not say otherwise.",
         "key" => "The key of the entry. A `*` stands for any run of bytes.",
-        "value" => "The value of the entry; any value without it. A `*` stands for any run of bytes.",
+        "value" => {
+            "The value of the entry; any value without it. A `*` stands for any run of bytes."
+        }
         "match" => "Which values this is for, instead of `value`: one of any_of, cidr and regex.",
         "any_of" => "The value is one of these texts.",
         "cidr" => "The value is an address or a network that lies in one of these networks.",
@@ -297,15 +296,21 @@ fn description(key: &str) -> Option<&'static str> {
         "value_to_metric" => "The value of the request becomes part of the metric path.",
         "detailed_metric" => "All keys and values of the request make the metric path.",
         "metadata" => "Any map; sent back as dynamic metadata when the descriptor passes.",
-        "unit" => "The length of the window: second, minute, hour, day, week, month (30 days) or year (365).",
+        "unit" => {
+            "The length of the window: second, minute, hour, day, week, month (30 days) or year (365)."
+        }
         "unit_multiplier" => "The window is so many units long, at most five years.",
-        "requests_per_unit" => "What a window admits, or what a bucket gains in it; 0 refuses everything.",
+        "requests_per_unit" => {
+            "What a window admits, or what a bucket gains in it; 0 refuses everything."
+        }
         "unlimited" => "Passes and is not counted; instead of a unit.",
         "name" => "The name of a limit: it is told in answers, and `replaces` refers to it.",
         "replaces" => "The limits of these names, met by the same request, do not count.",
         "algorithm" => "How hits are counted; fixed_window unless it says otherwise.",
         "burst" => "What a full token_bucket holds; requests_per_unit unless it says otherwise.",
-        "count_refused" => "Whether refused hits are spent. By default only fixed_window does that.",
+        "count_refused" => {
+            "Whether refused hits are spent. By default only fixed_window does that."
+        }
         "accuracy" => {
             "exact, or leased: blocks of hits are taken from Redis and spent locally; it never \
              admits more, and may refuse a little too early."

@@ -94,7 +94,8 @@ fn every_shell_completes_every_command() {
     let script = printed(&["completions", "bash"]);
     let question = "COMP_WORDS=(tidegate ''); COMP_CWORD=1; _tidegate tidegate '' tidegate; \
                     printf '%s\\n' \"${COMPREPLY[@]}\"";
-    let bash = Command::new("bash").args(["-c", &format!("{script}\n{question}")]).output().unwrap();
+    let bash =
+        Command::new("bash").args(["-c", &format!("{script}\n{question}")]).output().unwrap();
     let offered = String::from_utf8(bash.stdout).unwrap();
     for command in &commands {
         assert!(offered.lines().any(|word| word == command), "{command}: {offered}");

@@ -66,7 +66,8 @@ async fn counters_are_looked_at_and_reset_by_hand() {
         assert_eq!(client.hit("user", user).await.unwrap(), code, "{user}");
     }
     let shell = Shell::new(&redis);
-    let seen = shell.run("redis-cli --scan --pattern 'tg1:{shop:user=alice}:*' | while read -r key");
+    let seen =
+        shell.run("redis-cli --scan --pattern 'tg1:{shop:user=alice}:*' | while read -r key");
     let lines: Vec<&str> = seen.lines().collect();
     assert_eq!(lines.len(), 3, "{seen}");
     for (key, value, _) in counters(&redis) {

@@ -40,10 +40,8 @@ fn used(redis: &RedisServer) -> u64 {
 async fn measured(format: &str, algorithm: &str, counters: u64) -> (u64, String) {
     let redis = RedisServer::start();
     let format = format.to_owned();
-    let settings = Settings::from_lookup(
-        &|name| (name == "TIDEGATE_KEY_FORMAT").then(|| format.clone()),
-        &[],
-    );
+    let settings =
+        Settings::from_lookup(&|name| (name == "TIDEGATE_KEY_FORMAT").then(|| format.clone()), &[]);
     let store = Arc::new(stores::redis(&redis).await);
     let core = Arc::new(Core::new(&settings.unwrap(), store, Clock::System));
     let rules = format!(

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use tidegate::settings::Settings;
 
 use crate::support::redis::RedisServer;
 
@@ -78,4 +79,31 @@ fn snapshots(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+/// The words of a page that begin so, each once.
+fn words(page: &str, start: &str) -> Vec<String> {
+    let all = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut found: Vec<String> = all.filter(|w| w.starts_with(start)).map(str::to_owned).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn settings_and_metrics_that_the_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect(name);
+    let (page, metrics) = (read("docs/operations.md"), read("docs/metrics.md"));
+    let reference = Settings::reference();
+    let settings = words(&page, "TIDEGATE_");
+    assert!(settings.len() > 7, "{settings:?}");
+    for setting in settings {
+        assert!(reference.iter().any(|known| known.name == setting), "{setting}");
+    }
+    let named = [words(&page, "tidegate_"), words(&page, "ratelimit_")].concat();
+    assert!(named.len() > 12, "{named:?}");
+    for name in named {
+        assert!(metrics.contains(&format!("`{name}`")), "{name}");
+    }
 }
