@@ -57,10 +57,9 @@ async fn measured(format: &str, algorithm: &str, counters: u64) -> (u64, String)
         before = used(&redis);
         let users: Vec<u64> = (from..to).collect();
         for some in users.chunks(500) {
-            let descriptors: Vec<_> = some
-                .iter()
-                .map(|user| json!({"entries": [{"key": "user", "value": format!("user-{user:08}")}]}))
-                .collect();
+            let entry = |user| json!({"key": "user", "value": format!("user-{user:08}")});
+            let descriptors = some.iter().map(|user| json!({"entries": [entry(user)]}));
+            let descriptors: Vec<_> = descriptors.collect();
             let message = json!({"domain": "shop", "descriptors": descriptors});
             let message = json.request(message.to_string().as_bytes()).unwrap();
             core.front.answer(&message).await.unwrap();
