@@ -171,6 +171,17 @@ restore() {
     "$file" "$loaded" "$ended"
 }
 
+# What would be missed in the middle of it otherwise.
+need() {
+  local program
+  for program in "$@"; do
+    command -v "$program" >/dev/null || fail "$program is not installed"
+  done
+}
+
+case ${1:-} in
+  take | verify | restore) need redis-cli redis-server ;;
+esac
 case ${1:-} in
   take) shift; take "$@" ;;
   verify)

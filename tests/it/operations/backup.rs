@@ -150,3 +150,14 @@ fn wrong_uses_are_refused_with_a_hint() {
         assert!(error.contains(words), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn a_missing_redis_server_is_said_at_once() {
+    let tools = tempfile::tempdir().unwrap();
+    for name in ["bash", "redis-cli"] {
+        let path = succeed(Command::new("sh").args(["-c", &format!("command -v {name}")]));
+        std::os::unix::fs::symlink(path.trim(), tools.path().join(name)).unwrap();
+    }
+    let error = fail(backup(&["verify", "/nowhere"]).env("PATH", tools.path()));
+    assert!(error.contains("redis-server is not installed"), "{error}");
+}

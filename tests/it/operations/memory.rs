@@ -75,7 +75,7 @@ async fn measured(format: &str, algorithm: &str, counters: u64) -> (u64, String)
 #[allow(clippy::print_stderr)]
 #[tokio::test]
 async fn bytes_per_counter_are_what_the_page_says() {
-    let counters = std::env::var("COUNTERS").map_or(10_000, |text| text.parse().unwrap());
+    let counters = std::env::var("COUNTERS").map_or(20_000, |text| text.parse().unwrap());
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
     let page = std::fs::read_to_string(page).unwrap();
     let mut all = Vec::new();
