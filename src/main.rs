@@ -1,14 +1,18 @@
-//! The command line: serve, check rule files, ask a server; or what another name asks for.
+//! The command line: serve, check rule files, ask a server, print what tools read; or what
+//! another name asks for.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli {
     pub(crate) mod check;
     pub(crate) mod compat;
+    pub(crate) mod completions;
     pub(crate) mod dial;
     pub(crate) mod help;
     pub(crate) mod hit;
     pub(crate) mod load;
+    pub(crate) mod man;
+    pub(crate) mod schema;
     pub(crate) mod serve;
 }
 
@@ -17,7 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use cli::compat::Companion;
-use cli::{check, help, hit, load, serve};
+use cli::{check, completions, help, hit, load, man, schema, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,6 +45,12 @@ enum Command {
     Hit(hit::Hit),
     /// Puts a server under load and says how it bears it.
     Load(load::Load),
+    /// Prints the JSON Schema of rule files, for editors.
+    Schema,
+    /// Prints the manual, or writes its pages.
+    Man(man::Man),
+    /// Prints what a shell completes.
+    Completions(completions::Completions),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +77,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Hit(hit)) => hit::run(hit),
         Some(Command::Load(load)) => load::run(load),
+        Some(Command::Schema) => schema::run(),
+        Some(Command::Man(man)) => man::run(&man, Arguments::command()),
+        Some(Command::Completions(shell)) => completions::run(&shell, Arguments::command()),
     }
 }

@@ -20,7 +20,7 @@ use super::yaml::{Kind, Node, Place};
 const LARGEST_REGEX: usize = 512 << 10;
 
 /// How long an expression may be, in bytes: reading it takes a hundred times as much.
-const LONGEST_REGEX: usize = 16 << 10;
+pub(super) const LONGEST_REGEX: usize = 16 << 10;
 
 /// How many different expressions a set of files may hold.
 const MAX_REGEXES: usize = 1000;

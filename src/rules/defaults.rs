@@ -6,9 +6,12 @@ use super::limit::{Accuracy, OnStoreError};
 use super::read::Choices;
 use super::report::{Report, Reported};
 
-const ACCURACIES: &Choices<Accuracy> = &[("exact", Accuracy::Exact), ("leased", Accuracy::Leased)];
+/// How exact a count may be.
+pub(super) const ACCURACIES: &Choices<Accuracy> =
+    &[("exact", Accuracy::Exact), ("leased", Accuracy::Leased)];
 
-const ON_STORE_ERROR: &Choices<OnStoreError> = &[
+/// What may be done when the store cannot say.
+pub(super) const ON_STORE_ERROR: &Choices<OnStoreError> = &[
     ("error", OnStoreError::Error),
     ("allow", OnStoreError::Allow),
     ("deny", OnStoreError::Deny),

@@ -31,6 +31,7 @@ mod metadata;
 mod descriptor;
 mod resource;
 mod load;
+mod schema;
 
 pub use limit::{Accuracy, Algorithm, Limit, OnStoreError, Unit};
 pub use problem::{Problem, Rejected};
@@ -64,6 +65,11 @@ pub struct Loaded {
     pub ruleset: Ruleset,
     /// Likely mistakes that are not errors.
     pub warnings: Vec<Problem>,
+}
+
+/// The JSON Schema of a rule file, for editors: draft 2020-12, with descriptions of all keys.
+pub fn schema() -> serde_json::Value {
+    schema::document()
 }
 
 /// Compiles a set of rule files.

@@ -14,7 +14,7 @@ use super::terms::{self, Context, Terms};
 use super::yaml::{Node, Place};
 
 /// How many limits a descriptor may have: each costs an operation per request.
-const MAX_LIMITS: usize = 16;
+pub(super) const MAX_LIMITS: usize = 16;
 
 /// The valid limits of a descriptor.
 #[derive(Debug, Default)]

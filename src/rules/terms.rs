@@ -14,7 +14,7 @@ const UNITS: &str = "second, minute, hour, day, week, month and year are allowed
 const YEAR: u64 = Unit::Year.as_secs();
 
 /// How long a window may be, in seconds.
-const LONGEST_WINDOW: u64 = 5 * YEAR;
+pub(super) const LONGEST_WINDOW: u64 = 5 * YEAR;
 
 /// How long an empty bucket may take to become full, in seconds.
 const LONGEST_REFILL: u64 = 100 * YEAR;
@@ -22,7 +22,8 @@ const LONGEST_REFILL: u64 = 100 * YEAR;
 /// A bucket whose size is read later.
 const BUCKET: Algorithm = Algorithm::TokenBucket { burst: 1 };
 
-const ALGORITHMS: &Choices<Algorithm> = &[
+/// The algorithms by name.
+pub(super) const ALGORITHMS: &Choices<Algorithm> = &[
     (Algorithm::FixedWindow.name(), Algorithm::FixedWindow),
     (Algorithm::SlidingWindow.name(), Algorithm::SlidingWindow),
     (BUCKET.name(), BUCKET),

@@ -1,9 +1,9 @@
 //! What a reader of the format may not expect to be accepted, and what it means.
 
 use serde_json::json;
-use tidegate::rules::{Limit, Options, Rule, Unit, load};
+use tidegate::rules::{Limit, Options, Rule, Unit};
 
-use super::{file, find, limits, loaded, render};
+use super::{file, find, limits, load, loaded, render};
 
 /// The only rule of a descriptor written as flow map, in domain `shop`.
 fn rule(descriptor: &str) -> Rule {

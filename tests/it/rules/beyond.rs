@@ -4,10 +4,10 @@ use tidegate::clock::Timestamp;
 use tidegate::limiter::{Policy, Request, Terms, plan};
 use tidegate::rules::{
     Accuracy, Algorithm, Entry, How, Limit, OnStoreError, Options, Rule, Ruleset, Spending, Steps,
-    Unit, load,
+    Unit,
 };
 
-use super::{file, find, limits, loaded};
+use super::{file, find, limits, load, loaded};
 
 /// The rules of a file of one descriptor `k` with this `rate_limit`, after `head`.
 fn rule(head: &str, limits: &str) -> Rule {

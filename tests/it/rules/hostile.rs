@@ -3,7 +3,18 @@
 //! What matters is that each ends, with a located error or a ruleset; a quadratic
 //! step anywhere makes these tests hang.
 
-use super::{find, load_one, loaded};
+use tidegate::rules::{Loaded, Options, Rejected};
+
+use super::{file, find};
+
+/// Loads one file. (Editors have bounds of their own for such files.)
+fn load_one(text: impl Into<Vec<u8>>) -> Result<Loaded, Rejected> {
+    tidegate::rules::load(&[file("rules.yaml", text)], Options::default())
+}
+
+fn loaded(text: &str) -> Loaded {
+    load_one(text).unwrap_or_else(|rejected| panic!("{rejected}"))
+}
 
 /// The first error's place and text.
 fn check(text: impl Into<Vec<u8>>, expected: &str) {

@@ -3,9 +3,9 @@
 //! As in `rejected`: each golden file shows the report on one set of files.
 
 use insta::assert_snapshot;
-use tidegate::rules::{Options, load};
+use tidegate::rules::Options;
 
-use super::{file, load_one, render};
+use super::{file, load, load_one, one_descriptor, render};
 
 fn rejected(files: &[(&str, &str)], options: Options) -> String {
     let files: Vec<_> = files.iter().map(|(name, text)| file(name, *text)).collect();
@@ -13,8 +13,12 @@ fn rejected(files: &[(&str, &str)], options: Options) -> String {
     render(&rejected.errors, &rejected.warnings)
 }
 
-/// The report on descriptors of domain `shop`, which begin in line 3.
+/// The report on descriptors of domain `shop`, which begin in line 3. Those of one line are
+/// also loaded alone, as editors must agree on each.
 fn descriptors(text: &str) -> String {
+    for line in text.lines().filter_map(|line| line.strip_prefix("- {")) {
+        let _ = load_one(one_descriptor(&format!("{{{line}")));
+    }
     rejected(&[("rules.yaml", &format!("domain: shop\ndescriptors:\n{text}"))], Options::default())
 }
 

@@ -6,14 +6,26 @@ mod hostile;
 mod matching;
 mod misuse;
 mod rejected;
+mod schema;
 
-use tidegate::rules::load;
 use tidegate::rules::{
-    Entry, Limit, Loaded, Options, Problem, Rejected, Rule, Ruleset, SourceFile, Steps,
+    self, Entry, Limit, Loaded, Options, Problem, Rejected, Rule, Ruleset, SourceFile, Steps,
 };
 
 fn file(name: &str, text: impl Into<Vec<u8>>) -> SourceFile {
     SourceFile { name: name.to_owned(), bytes: text.into() }
+}
+
+/// Loads files as `sources` does; what editors know must agree.
+fn load(files: &[SourceFile], options: Options) -> Result<Loaded, Rejected> {
+    let result = rules::load(files, options);
+    schema::agree(files, &result);
+    result
+}
+
+/// A file with one descriptor, written as flow map.
+fn one_descriptor(descriptor: &str) -> String {
+    format!("domain: shop\ndescriptors:\n- {descriptor}\n")
 }
 
 /// Loads one file.

@@ -4,9 +4,9 @@
 //! files. `INSTA_UPDATE=always` writes them anew.
 
 use insta::assert_snapshot;
-use tidegate::rules::{Options, load};
+use tidegate::rules::Options;
 
-use super::{file, load_one, render};
+use super::{file, load, load_one, render};
 
 /// The report on files of which at least one is wrong.
 fn rejected(files: &[(&str, &str)], options: Options) -> String {
