@@ -7,6 +7,7 @@ mod allocations;
 mod conformance;
 mod dashboards;
 mod decisions;
+mod deploy;
 mod docs;
 mod envoy;
 mod errors;
