@@ -5,6 +5,8 @@
 //! unless all of its reasons stand in [`BEYOND`]; what it accepts the schema accepts, unless
 //! a key means nothing where it stands.
 
+mod random;
+
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
