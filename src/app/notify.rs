@@ -50,17 +50,19 @@ pub(super) async fn live(workers: Vec<Handle>, drain: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answers = join_all(workers.iter().map(|worker| worker.spawn(async {})));
-        let is_alive = match timeout(period / 2, answers).await {
-            Ok(answers) => answers.iter().all(Result::is_ok),
-            Err(_) => false,
-        };
-        if is_alive || drain.is_cancelled() {
+        if answer(&workers, period / 2).await || drain.is_cancelled() {
             tell(&[NotifyState::Watchdog]);
         } else {
             tracing::error!("a worker does not answer: the service manager gets no sign of life");
         }
     }
+}
+
+/// Whether each of them does something in that time.
+async fn answer(workers: &[Handle], patience: Duration) -> bool {
+    let answers = join_all(workers.iter().map(|worker| worker.spawn(async {})));
+    let answers = timeout(patience, answers).await;
+    answers.is_ok_and(|answers| answers.iter().all(Result::is_ok))
 }
 
 async fn tell_all(mut facts: watch::Receiver<Facts>, asked: Arc<Notify>, reload: Arc<Notify>) {
@@ -131,10 +133,23 @@ fn tell(news: &[NotifyState<'_>]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::health::{RulesFacts, StoreFacts};
+
+    #[tokio::test]
+    async fn a_worker_that_does_nothing_is_found_out() {
+        let runtime = || tokio::runtime::Builder::new_current_thread().build();
+        let here = Handle::current();
+        let idle = runtime().unwrap();
+        let (one, other) = (here.clone(), idle.handle().clone());
+        assert!(answer(&[here.clone(), here], Duration::from_secs(20)).await);
+        assert!(!answer(&[one.clone(), other.clone()], Duration::from_millis(20)).await);
+        idle.shutdown_background();
+        assert!(!answer(&[one, other], Duration::from_secs(20)).await, "it has ended");
+    }
 
     #[test]
     fn the_status_is_one_line_that_tells_what_is_wrong() {
