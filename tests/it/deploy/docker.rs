@@ -138,27 +138,38 @@ fn inside(root: &Path, words: &[&str]) -> Command {
     let script = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" \
                   && user=$2 root=$1 && shift 2 \
                   && exec chroot --userspec=$user --groups= \"$root\" \"$@\"";
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"]);
+    command.args(["--mount", "--pid", "--fork", "sh", "-c", script, "sh"]);
     command.arg(root).arg(user).args(words).env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
     command
 }
 
+/// A server inside; it ends with this value.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Who changes its user loses the signal that the end of its parent sends.
+        if let Some(process) = self.process() {
+            let _ = Command::new("kill").args(["-s", "KILL", &process]).status();
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 impl Running {
-    /// A file of the process that runs inside.
-    fn proc(&self, file: &str) -> String {
+    /// The number of the process that runs inside.
+    fn process(&self) -> Option<String> {
         let id = self.0.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-        fs::read_to_string(format!("/proc/{}/{file}", children.trim())).unwrap()
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+        Some(children.trim().to_owned()).filter(|children| !children.is_empty())
+    }
+
+    /// A file of it.
+    fn proc(&self, file: &str) -> String {
+        let process = self.process().expect("it runs");
+        fs::read_to_string(format!("/proc/{process}/{file}")).unwrap()
     }
 }
 
@@ -178,7 +189,7 @@ fn the_root_of_the_image_is_enough_to_serve() {
     server.envs([("LOG_FORMAT", "json"), ("LOG_LEVEL", "info"), ("USE_STATSD", "false")]);
     server.envs(["HOST", "GRPC_HOST"].map(|name| (name, "127.0.0.1")));
     server.envs(["PORT", "GRPC_PORT", "DEBUG_PORT"].map(|name| (name, "0")));
-    let mut server = Running(server.stderr(Stdio::piped()).spawn().unwrap());
+    let mut server = Running(server.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let log = BufReader::new(server.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut log = log.map(|line| serde_json::from_str::<Value>(&line).expect(&line));
     let listening = log.find(|event| event["message"] == "listening").expect("it listens");
