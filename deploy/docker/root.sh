@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the whole root of an image in an empty directory: the program under its three names,
+# Makes the whole root of an image in an empty directory: the program under all its names,
 # the libraries it is linked with, authorities to trust, and a record of where they come from.
 #
 #   root.sh BINARY DIRECTORY
@@ -38,8 +38,9 @@ mkdir -p "$root/bin" "$root/etc" "$root/tmp" "$root/var/lib/dpkg/status.d"
 chmod 1777 "$root/tmp"
 cp "$binary" "$root/bin/tidegate"
 chmod 0755 "$root/bin/tidegate"
-ln -s tidegate "$root/bin/ratelimit"
-ln -s tidegate "$root/bin/ratelimit_config_check"
+for name in ratelimit ratelimit_config_check ratelimit_client; do
+  ln -s tidegate "$root/bin/$name"
+done
 
 # `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)` for the loader; the first line is the kernel's.
 for library in $(ldd "$binary" | sed -n 's/^.*[[:space:]]\(\/[^ ]*\) (0x.*$/\1/p'); do

@@ -215,6 +215,8 @@ fn the_root_of_the_image_is_enough_to_serve() {
         (output.stdout == b"SERVING\n" && output.status.success()).then_some(())
     });
     assert_eq!(ask("1").status.code(), Some(1));
-    let version = inside(&root, &["/bin/ratelimit_config_check", "--version"]).output().unwrap();
-    assert!(version.stdout.starts_with(b"ratelimit_config_check "), "{version:?}");
+    for name in ["ratelimit_config_check", "ratelimit_client"] {
+        let output = inside(&root, &[&format!("/bin/{name}"), "--version"]).output().unwrap();
+        assert!(output.stdout.starts_with(name.as_bytes()), "{output:?}");
+    }
 }
