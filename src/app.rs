@@ -2,6 +2,7 @@
 
 mod core;
 mod counters;
+mod notify;
 mod probe;
 mod process;
 mod run;

@@ -8,6 +8,7 @@ mod cli {
     pub(crate) mod compat;
     pub(crate) mod completions;
     pub(crate) mod dial;
+    pub(crate) mod health;
     pub(crate) mod help;
     pub(crate) mod hit;
     pub(crate) mod load;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use cli::compat::Companion;
-use cli::{check, completions, help, hit, load, man, schema, serve};
+use cli::{check, completions, health, help, hit, load, man, schema, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Reads rule files and says everything that is wrong with them.
     Check(check::Check),
+    /// Asks a running server whether it serves; the exit code says it, too.
+    Health(health::Health),
     /// Asks a running server for one decision.
     Hit(hit::Hit),
     /// Puts a server under load and says how it bears it.
@@ -75,6 +78,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match arguments.command {
         None => serve::run(),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Health(health)) => health::run(health),
         Some(Command::Hit(hit)) => hit::run(hit),
         Some(Command::Load(load)) => load::run(load),
         Some(Command::Schema) => schema::run(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use futures_util::FutureExt as _;
 
 use super::sockets::Sockets;
-use super::{Core, Counters, Fronts, counters, probe, series, stats, token, worker};
+use super::{Core, Counters, Fronts, counters, notify, probe, series, stats, token, worker};
 use crate::clock::Clock;
 use crate::server::{
     Doors, Endpoint, GrpcOptions, HealthApi, Host, HttpState, Listener, Shutdown, Token, deal,
@@ -97,16 +98,23 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// # Errors
 ///
 /// The rules directory is missing at the start, or a listener failed.
-pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    listeners: Listeners,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let clock = Clock::System;
     let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
     let mut tasks = JoinSet::new();
+    notify::start(&mut signals, &core.health, &mut tasks);
     load(&settings, &core, &signals, &mut tasks).await?;
     if let Some(tls) = &listeners.tls {
         tasks.spawn(Arc::clone(tls).watch());
     }
     let mut servers = JoinSet::new();
-    let (sockets, fronts) = serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
+    let (sockets, fronts, runtimes) =
+        serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
+    tasks.spawn(notify::live(runtimes, signals.shutdown.drain.clone()));
     keep_store(&fronts, (&core, clock.clone()), &mut tasks);
     let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
@@ -116,6 +124,7 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
         () = signals.shutdown.drain.cancelled() => {}
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
+    notify::stopping();
     drain(&settings, &core, &signals.shutdown, servers).await;
     counters::leased(&core.front.service.store).give_back_all(clock.now(), LAST_GIVE_BACK).await;
     sinks.finish().await;
@@ -219,7 +228,7 @@ async fn serve(
     core: &Core<Counters>,
     listeners: Listeners,
     (servers, signals): (&mut JoinSet<anyhow::Result<()>>, &Signals),
-) -> anyhow::Result<(Sockets, Fronts)> {
+) -> anyhow::Result<(Sockets, Fronts, Vec<Handle>)> {
     tracing::info!(
         grpc = listeners.grpc.address(),
         http = listeners.http.address(),
@@ -233,7 +242,7 @@ async fn serve(
     let stop = &signals.shutdown.stop;
     let doors = Arc::new(Doors::new(bounds.transport.clone(), bounds.max_message_bytes));
     let sockets = Sockets::new(bounds.max_connections, listeners.tls, doors);
-    let (hosts, fronts) = workers(settings, core, &sockets, (servers, stop)).await?;
+    let (hosts, fronts, runtimes) = workers(settings, core, &sockets, (servers, stop)).await?;
     let (listener, places) = (listeners.grpc, sockets.grpc.clone());
     servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
     let state = http_state(core, &fronts, (&sockets, listeners.token))?;
@@ -248,7 +257,7 @@ async fn serve(
         let (gate, stop) = ((places, Arc::clone(&sockets.doors)), stop.clone());
         servers.spawn(serve_http(listener, router, gate, stop).map(Ok));
     }
-    Ok((sockets, fronts))
+    Ok((sockets, fronts, runtimes))
 }
 
 /// Starts the workers, which end after the stop.
@@ -257,7 +266,7 @@ async fn workers(
     core: &Core<Counters>,
     sockets: &Sockets,
     (servers, stop): (&mut JoinSet<anyhow::Result<()>>, &CancellationToken),
-) -> anyhow::Result<(Vec<Host>, Fronts)> {
+) -> anyhow::Result<(Vec<Host>, Fronts, Vec<Handle>)> {
     let health = HealthApi {
         health: Arc::clone(&core.health),
         metrics: Arc::clone(&core.front.service.metrics),
@@ -270,7 +279,7 @@ async fn workers(
         max_connection_age_grace: settings.grpc.max_connection_age_grace,
         reflection: settings.grpc.reflection,
     };
-    let mut hosts = Vec::new();
+    let (mut hosts, mut runtimes) = (Vec::new(), Vec::new());
     let mut fronts = vec![Arc::clone(&core.front)];
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let count = Some(settings.workers).filter(|workers| *workers > 0).unwrap_or_else(cores);
@@ -278,10 +287,11 @@ async fn workers(
         let worker =
             worker::start(number, settings, core, (health.clone(), options.clone())).await?;
         hosts.push(worker.host);
+        runtimes.push(worker.runtime);
         fronts.push(worker.front);
         servers.spawn(async move { worker.ended.await.context("a worker broke")? });
     }
-    Ok((hosts, fronts.into()))
+    Ok((hosts, fronts.into(), runtimes))
 }
 
 /// What HTTP answers from.

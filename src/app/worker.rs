@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::{Core, Counters, counters};
@@ -20,6 +20,8 @@ use crate::settings::Settings;
 pub(super) struct Worker {
     /// Decides there.
     pub(super) front: Arc<Front<Counters>>,
+    /// Its runtime.
+    pub(super) runtime: Handle,
     /// Takes clients.
     pub(super) host: Host,
     /// How it ended: after the stop, or because it could not serve.
@@ -46,7 +48,7 @@ pub(super) async fn start(
         runtime.block_on(async {
             let counters = counters::again(&model.service.store, &settings);
             let front = Arc::new(model.with_store(counters));
-            let _ = tell_front.send(Arc::clone(&front));
+            let _ = tell_front.send((Arc::clone(&front), Handle::current()));
             serve_grpc(arrivals, (front, health), options).await
         })
     };
@@ -54,6 +56,6 @@ pub(super) async fn start(
         // Who does not listen any more has ended.
         let _ = tell_end.send(work());
     })?;
-    let front = front.await.context("a worker could not start")?;
-    Ok(Worker { front, host, ended })
+    let (front, runtime) = front.await.context("a worker could not start")?;
+    Ok(Worker { front, runtime, host, ended })
 }

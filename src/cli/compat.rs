@@ -14,7 +14,7 @@ use clap::{ArgAction, Parser};
 use tidegate::rules::{Options, SourceFile};
 
 use super::check;
-use super::dial::Dial;
+use super::dial::{Dial, Manner};
 use super::hit::{self, Descriptor, Hit};
 
 /// A companion program.
@@ -141,15 +141,15 @@ impl From<Client> for Hit {
     fn from(client: Client) -> Self {
         // Files without the switch are without effect there, too.
         let tls = client.tls;
-        let dial = Dial {
-            server: client.server,
+        let manner = Manner {
             tls,
             ca: client.ca.filter(|_| tls),
             cert: client.cert.filter(|_| tls),
             key: client.key.filter(|_| tls),
-            server_name: None,
             timeout: 5,
+            ..Manner::default()
         };
+        let dial = Dial { server: client.server, manner };
         let Client { domain, descriptors, .. } = client;
         Self { descriptors, domain, hits: 1, give_back: false, dial }
     }

@@ -20,6 +20,13 @@ pub(crate) struct Dial {
     /// The server's gRPC address: HOST:PORT, https://HOST:PORT or unix:PATH.
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
+/// How to speak to a server.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Manner {
     /// Speaks TLS; https:// and the options below do so, too.
     #[arg(long)]
     pub(crate) tls: bool,
@@ -35,6 +42,8 @@ pub(crate) struct Dial {
     /// The name that the server's certificate must be for, if not that of the host.
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    #[arg(skip)]
+    pub(crate) name_check: NameCheck,
     /// How many seconds to wait for the answer.
     #[arg(long, default_value_t = 5)]
     pub(crate) timeout: u64,
@@ -54,7 +63,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl Dial {
     /// Connects.
     pub(crate) async fn connect(&self) -> anyhow::Result<Channel> {
-        let timeout = Duration::from_secs(self.timeout);
+        let timeout = Duration::from_secs(self.manner.timeout);
         let place = self.place().with_context(|| format!("{:?} is not an address", self.server))?;
         let tls = match self.client_tls() {
             Some(tls) => Some(Arc::new(tls.connector(&[b"h2"]).await?)),
@@ -90,17 +99,18 @@ impl Dial {
     }
 
     fn client_tls(&self) -> Option<ClientTls> {
-        let identity = self.cert.clone().zip(self.key.clone());
-        let is_meant = self.tls
+        let Manner { tls, ca, cert, key, server_name, name_check, .. } = &self.manner;
+        let identity = cert.clone().zip(key.clone());
+        let is_meant = *tls
             || self.server.starts_with("https://")
-            || self.ca.is_some()
+            || ca.is_some()
             || identity.is_some()
-            || self.server_name.is_some();
+            || server_name.is_some();
         is_meant.then(|| ClientTls {
-            ca: self.ca.clone(),
+            ca: ca.clone(),
             identity: identity.map(|(certificate, key)| Identity { certificate, key }),
-            server_name: self.server_name.clone(),
-            name_check: NameCheck::Verify,
+            server_name: server_name.clone(),
+            name_check: *name_check,
         })
     }
 }
@@ -128,15 +138,7 @@ mod tests {
     #[test]
     fn addresses_are_read_as_written() {
         let check = |server: &str, expected: Option<Place>| {
-            let dial = Dial {
-                server: server.to_owned(),
-                tls: false,
-                ca: None,
-                cert: None,
-                key: None,
-                server_name: None,
-                timeout: 1,
-            };
+            let dial = Dial { server: server.to_owned(), manner: Manner::default() };
             assert_eq!(dial.place(), expected, "{server}");
             assert_eq!(dial.client_tls().is_some(), server.starts_with("https"), "{server}");
         };

@@ -5,18 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tidegate::app::{self, Signals};
-use tidegate::settings::Settings;
+use tidegate::settings::{SettingErrors, Settings};
 use tidegate::telemetry::{Errors, logs, panics};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads the environment and serves.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    let names: Vec<String> =
-        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    let settings = match Settings::from_lookup(
-        &|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
-        &names,
-    ) {
+    let settings = match settings() {
         Ok(settings) => settings,
         Err(errors) => {
             eprintln!("{errors}");
@@ -39,6 +34,18 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     runtime.shutdown_timeout(Duration::from_millis(100));
     errors.finish();
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// What the environment says.
+///
+/// # Errors
+///
+/// Everything in it that cannot be used.
+pub(crate) fn settings() -> Result<Settings, SettingErrors> {
+    let names: Vec<String> =
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    Settings::from_lookup(&lookup, &names)
 }
 
 /// SIGTERM drains, SIGINT drains without the delay, the second of either ends at once;

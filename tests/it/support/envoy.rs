@@ -179,7 +179,7 @@ pub(crate) fn by_header(header: &str, key: &str) -> Value {
 }
 
 /// Where Envoy is: what ENVOY_BIN says, else the PATH, else what `tests/run.sh` installed.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os("ENVOY_BIN").filter(|name| !name.is_empty()) {
         return named.into();
     }
