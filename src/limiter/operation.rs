@@ -20,7 +20,8 @@ pub struct Batch {
     pub now: Timestamp,
     /// What sets of several operations spend when they are refused.
     pub refused_sets: RefusedSets,
-    /// How long the caller waits for the answer, if that was said.
+    /// By when the answer is to be there, from the beginning of the decision on; none: nobody
+    /// waits for it.
     pub patience: Option<Duration>,
     keys: SmallVec<[u8; 256]>,
     operations: SmallVec<[Operation; 4]>,

@@ -55,6 +55,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         warnings: Vec::new(),
     };
     settings.limiter.on_store_error = settings.faults.on_store_error;
+    settings.limiter.patience = Some(settings.faults.decision_timeout);
     settings
 }
 
@@ -174,6 +175,7 @@ fn limiter(r: &mut Reader<'_>) -> Policy {
     r.group("Decisions");
     Policy {
         on_store_error: OnStoreError::default(),
+        patience: None,
         near_limit_ratio: r
             .read("NEAR_LIMIT_RATIO", Ratio(0.8), "A count above this part of a limit is near it.")
             .0,

@@ -15,8 +15,6 @@ use crate::rules::OnStoreError;
 use crate::store::memory::MemoryStore;
 use crate::store::{Counts, StoreError};
 
-/// What a caller is kept back of its patience, so that the answer arrives in time.
-const MARGIN: Duration = Duration::from_millis(1);
 /// How long to wait before the same hits may fit, for who is refused unseen. Nobody knows;
 /// a store that is back is found within a second.
 const RETRY: Duration = Duration::from_secs(1);
@@ -88,11 +86,9 @@ impl Reserve {
         }
     }
 
-    /// How long a decision waits whose caller has that much patience. Small patience is kept
-    /// back by a quarter.
+    /// By when a decision has to have its counters that is given so much time itself.
     pub(super) fn deadline(&self, patience: Option<Duration>) -> Duration {
-        let kept = |patience: Duration| patience - MARGIN.min(patience / 4);
-        patience.map_or(self.config.deadline, |patience| self.config.deadline.min(kept(patience)))
+        patience.map_or(self.config.deadline, |patience| self.config.deadline.min(patience))
     }
 
     pub(super) fn note_late(&self) {

@@ -118,8 +118,9 @@ impl Cluster {
 
     /// Sends what belongs to a slot to whoever has it.
     async fn follow(&self, slot: u16, batch: &Batch) -> Result<Counts, StoreError> {
-        let deadline = Instant::now() + self.config.timeout;
-        let late = |_| StoreError::Timeout(self.config.timeout);
+        let wait = batch.wait(self.config.timeout);
+        let deadline = Instant::now() + wait;
+        let late = |_| StoreError::Timeout(wait);
         let mut waits =
             iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES).chain(iter::repeat(PAUSES[2]));
         let mut way = self.way(slot, Manner::Shared)?;
@@ -168,9 +169,11 @@ impl Cluster {
 
     async fn send(&self, way: &Way, batch: &Batch) -> Answer {
         let answer = way.owner.group.apply(way.lane, batch).await;
-        let is_lost = |count: &Result<_, StoreError>| {
-            use StoreError::{Broken, Timeout, Unavailable};
-            matches!(count, Err(Unavailable(_) | Broken(_) | Timeout(_)))
+        // A caller in a hurry says nothing of the node.
+        let is_lost = |count: &Result<_, StoreError>| match count {
+            Err(StoreError::Unavailable(_) | StoreError::Broken(_)) => true,
+            Err(StoreError::Timeout(waited)) => *waited >= self.config.timeout,
+            _ => false,
         };
         if answer.as_ref().is_ok_and(|counts| counts.first().is_some_and(is_lost)) {
             self.stale.notify_one();
