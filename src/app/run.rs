@@ -109,6 +109,10 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     let mut servers = JoinSet::new();
     let (sockets, fronts) = serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
     keep_store(&fronts, (&core.health, clock.clone()), &mut tasks);
+    let roll = counters::roll(&settings).map(Arc::new);
+    if let Some(roll) = &roll {
+        tasks.spawn(probe::keep_roll(Arc::clone(&fronts), Arc::clone(roll)));
+    }
     let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -118,7 +122,11 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
         Some(ended) = servers.join_next() => return ended.context("a listener broke")?,
     }
     drain(&settings, &core, &signals.shutdown, servers).await;
-    counters::leased(&core.front.service.store).give_back_all(clock.now(), LAST_GIVE_BACK).await;
+    let store = &core.front.service.store;
+    tokio::join!(
+        counters::leased(store).give_back_all(clock.now(), LAST_GIVE_BACK),
+        probe::leave_roll(store, roll.as_deref(), LAST_GIVE_BACK),
+    );
     sinks.finish().await;
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         rules: rules(r),
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
-        replicas: replicas(r),
+        replicas: faults::replicas(r),
         faults: faults::read(r),
         leases: leases::read(r),
         limiter: limiter(r),
@@ -284,10 +284,6 @@ fn workers(r: &mut Reader<'_>) -> usize {
         "How many threads serve gRPC, each with connections to the store of its own; 0: one for \
          each core that the process may use.",
     )
-}
-
-fn replicas(r: &mut Reader<'_>) -> u32 {
-    r.within("TIDEGATE_REPLICAS", 1, 1..=10_000, "How many processes share the store, at most.")
 }
 
 fn shutdown(r: &mut Reader<'_>) -> Shutdown {

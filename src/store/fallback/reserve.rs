@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct FallbackConfig {
     /// How long a decision waits for its counters at most.
     pub deadline: Duration,
-    /// How many processes share a limit; 0 counts as 1.
+    /// How many processes share a limit; 0: nobody knows yet ([`Reserve::share_by`]).
     pub replicas: u32,
     /// How many counters are held here for limits that count here then.
     pub max_counters: usize,
@@ -72,6 +72,16 @@ impl Reserve {
     /// The counters that are held here, for whoever sweeps them.
     pub fn counters(&self) -> &Arc<MemoryStore> {
         self.local.counters()
+    }
+
+    /// From now on so many replicas share the limits; 0: nobody knows.
+    pub fn share_by(&self, replicas: u32) {
+        self.local.share_by(replicas);
+    }
+
+    /// How many replicas share the limits; 0: nobody knows yet.
+    pub fn replicas(&self) -> u32 {
+        self.local.replicas()
     }
 
     /// Facts for metrics, as of now.

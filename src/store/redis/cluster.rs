@@ -23,6 +23,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use redis::{Cmd, Script, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -114,6 +115,22 @@ impl Cluster {
         }
         answers.into_iter().collect::<Result<(), _>>()?;
         if map.is_complete() { Ok(()) } else { Err(unowned()) }
+    }
+
+    /// Calls a script for one key where that is, as far as is known.
+    pub(super) async fn evaluate(
+        &self,
+        key: &[u8],
+        script: &Script,
+        call: &Cmd,
+    ) -> Result<Value, StoreError> {
+        let way = self.way(slot(key), Manner::Alone)?;
+        let reply = way.owner.node().evaluate(self.config.timeout, script, call).await;
+        if matches!(reply, Ok(Value::ServerError(_)) | Err(_)) {
+            // The slot may be elsewhere: the next call finds it there.
+            self.stale.notify_one();
+        }
+        reply
     }
 
     /// Sends what belongs to a slot to whoever has it.

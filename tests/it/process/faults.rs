@@ -2,6 +2,7 @@
 //! soon, says what the limits say, and never admits too much; and it mends itself.
 
 mod call;
+mod replicas;
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ descriptors:
 - {key: local, rate_limit: {unit: year, requests_per_unit: 20, on_store_error: local}}
 ";
 
+/// How long a decision may take.
+const DEADLINE: Duration = Duration::from_millis(10);
 /// Far more than any answer takes on a busy machine.
 const SOON: Duration = Duration::from_secs(1);
 /// The same, for the way back.
@@ -158,9 +161,10 @@ fn report(fault: Fault, answers: &[Answer], back: Duration) {
     let (median, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
     let failed = answers.iter().filter(|answer| answer.code.is_err()).count();
     let (all, max) = (answers.len(), took[took.len() - 1]);
+    let late = took.iter().filter(|took| **took > DEADLINE).count();
     println!(
-        "{fault:?}: {all} answers, {failed} errors; median {median:?}, p99 {p99:?}, max {max:?}; \
-         counting again after {back:?}"
+        "{fault:?}: {all} answers, {failed} errors; median {median:?}, p99 {p99:?}, max {max:?}, \
+         {late} after more than {DEADLINE:?}; counting again after {back:?}"
     );
     assert!(median < SOON / 10, "{fault:?}: {median:?}");
 }
@@ -282,4 +286,36 @@ async fn a_callers_deadline_is_kept() {
     let client = Client::connect(world.tidegate.grpc()).await;
     let both = request("shop", [descriptor(&[("user", "a")]), descriptor(&[("few", "a")])]);
     assert_eq!(client.ask(both).await.expect("a decision").overall_code(), Code::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_one_redis_knows_does_not_wait_for_the_other() {
+    const RULES: &str = "
+domain: shop
+descriptors:
+- {key: never, rate_limit: {unit: second, requests_per_unit: 0}}
+- {key: user, rate_limit: {unit: year, requests_per_unit: 1000}}
+";
+    let (main, second) = (RedisServer::start_tcp(), RedisServer::start_tcp());
+    let tidegate = Tidegate::with_rules(RULES)
+        .redis(&main)
+        .env("REDIS_PERSECOND", "true")
+        .env("REDIS_PERSECOND_SOCKET_TYPE", "tcp")
+        .env("REDIS_PERSECOND_URL", second.url())
+        .env("TIDEGATE_DECISION_TIMEOUT", "1s")
+        .env("TIDEGATE_STORE_TIMEOUT", "1m")
+        .start();
+    let client = Client::connect(tidegate.grpc()).await;
+    main.pause();
+    let both = || request("shop", [descriptor(&[("user", "a")]), descriptor(&[("never", "a")])]);
+    let answer = client.ask(both()).await.expect("a decision");
+    let codes: Vec<Code> = answer.statuses.iter().map(|status| status.code()).collect();
+    assert_eq!(
+        (answer.overall_code(), codes),
+        (Code::OverLimit, vec![Code::Unknown, Code::OverLimit])
+    );
+    assert_eq!(tidegate.metric("tidegate_decisions_late_total"), 1.0);
+    let alone = client.hit("user", "a").await.expect_err("nobody can say");
+    assert_eq!(alone.code(), tonic::Code::DeadlineExceeded);
+    main.resume();
 }
