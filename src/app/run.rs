@@ -340,7 +340,13 @@ async fn drain(
     if let Some(leases) = &counters::leased(&core.front.service.store).table {
         leases.close();
     }
-    let all_gone = async { while servers.join_next().await.is_some() {} };
+    let all_gone = async {
+        while let Some(ended) = servers.join_next().await {
+            if let Err(error) = ended.map_err(anyhow::Error::from).and_then(|ended| ended) {
+                tracing::error!("a listener broke: {error:#}");
+            }
+        }
+    };
     let how = tokio::select! {
         () = all_gone => "every connection has gone",
         () = Arc::clone(&core.front.activity).quiet() => "nothing is under way",

@@ -34,6 +34,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
 
     #[test]
     fn the_sooner_deadline_holds_and_some_of_it_is_kept_back() {
@@ -41,7 +42,8 @@ mod tests {
         let check = |process, caller, expected: Option<u64>, wait: u64| {
             let deadline = of_decision(micros(process), micros(caller));
             assert_eq!(deadline, micros(expected), "{process:?} {caller:?}");
-            let batch = Batch { patience: deadline, ..Batch::default() };
+            let mut batch = Batch::new(Timestamp::default());
+            batch.patience = deadline;
             let wait = Duration::from_micros(wait);
             assert_eq!(batch.wait(Duration::from_millis(200)), wait, "{process:?} {caller:?}");
         };
