@@ -98,7 +98,13 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 /// # Errors
 ///
 /// The rules directory is missing at the start, or a listener failed.
-pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
+pub async fn run(
+    mut settings: Settings,
+    listeners: Listeners,
+    signals: Signals,
+) -> anyhow::Result<()> {
+    // Each part of the store gives up before the fallback does, which has the same deadline.
+    settings.limiter.patience = Some(settings.faults.decision_timeout);
     let clock = Clock::System;
     let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
     let mut tasks = JoinSet::new();

@@ -55,7 +55,6 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         warnings: Vec::new(),
     };
     settings.limiter.on_store_error = settings.faults.on_store_error;
-    settings.limiter.patience = Some(settings.faults.decision_timeout);
     settings
 }
 
