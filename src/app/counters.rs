@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::Counters;
 use crate::clock::Clock;
 use crate::limiter::KeyFormat;
-use crate::settings::{self, Settings, Store};
+use crate::settings::{self, Settings, Sharers, Store};
 use crate::store::memcached::MemcachedStore;
 use crate::store::memory::{MemoryConfig, MemoryStore};
-use crate::store::redis::{Breaking, PerSecondStore, RedisConfig, RedisStore};
+use crate::store::redis::{Breaking, PerSecondStore, RedisConfig, RedisStore, Roll};
 use crate::store::{
     AnyStore, Fallback, FallbackConfig, LeaseConfig, LeaseTable, Leases, RefusalCache, Refusals,
     Reserve,
@@ -38,7 +38,7 @@ pub(super) fn open(settings: &Settings, clock: Clock) -> Counters {
     let refusals = refusals(settings).map(Arc::new);
     let config = FallbackConfig {
         deadline: settings.faults.decision_timeout,
-        replicas: settings.replicas,
+        replicas: replicas(settings),
         max_counters: settings.faults.max_counters,
     };
     let reserve = Arc::new(Reserve::new(config, clock));
@@ -82,12 +82,29 @@ fn assemble(
     Fallback::new(Leases::new(RefusalCache { store, refusals }, leases), reserve)
 }
 
+/// Where replicas are counted, if they are.
+pub(super) fn roll(settings: &Settings) -> Option<Roll> {
+    let is_redis = matches!(settings.store, Store::Redis { .. });
+    let is_counted = is_redis && settings.replicas.sharers == Sharers::Counted;
+    let prefix = &settings.limiter.keys.prefix;
+    is_counted.then(|| Roll::new(prefix, settings.replicas.heartbeat))
+}
+
+/// How many replicas there are; 0 if the store is yet to tell.
+fn replicas(settings: &Settings) -> u32 {
+    match (settings.replicas.sharers, &settings.store) {
+        (Sharers::Given(number), _) => number,
+        (Sharers::Counted, Store::Redis { .. }) => 0,
+        (Sharers::Counted, Store::Memory { .. } | Store::Memcached(_)) => 1,
+    }
+}
+
 /// Where blocks are held. Memory is asked as quickly as they are; memcached cannot say
 /// whether a block fits without counting it.
 fn leases(settings: &Settings) -> Option<LeaseTable> {
     let is_redis = matches!(settings.store, Store::Redis { .. });
     let settings::Leases { period, max_leases } = settings.leases;
-    let config = LeaseConfig { period, max_leases, replicas: settings.replicas };
+    let config = LeaseConfig { period, max_leases, replicas: replicas(settings) };
     is_redis.then(|| LeaseTable::new(config))
 }
 

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
 
-use super::Fronts;
 use super::counters::{innermost, leased};
+use super::{Counters, Fronts};
 
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::server::status::{self, BEAT, Pulse};
 use crate::store::memory::MemoryStore;
-use crate::store::{AnyStore, Store};
+use crate::store::redis::Roll;
+use crate::store::{AnyStore, Store, StoreError};
 
 /// How old what health tells about a working store may be.
 const FRESH: Duration = Duration::from_secs(10);
@@ -128,6 +129,42 @@ pub(super) async fn feel_pulse(fronts: Fronts, pulse: Arc<Pulse>) {
             pulse.beat(Instant::now(), &snapshot.version, status::totals(snapshot));
         }
         tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// Says for ever that this replica is here, and has limits divided by how many there are. While
+/// the store is away, what was known last holds.
+pub(super) async fn keep_roll(fronts: Fronts, roll: Arc<Roll>) {
+    let counters = &fronts[0].service.store;
+    let Some(redis) = innermost(counters).roll() else { return };
+    let mut is_refused = false;
+    loop {
+        let answer = redis.call_roll(&roll).await;
+        if let Ok(Some(replicas)) = answer
+            && counters.reserve.replicas() != replicas
+        {
+            tracing::info!(replicas, "so many replicas share the limits");
+            counters.reserve.share_by(replicas);
+            if let Some(table) = &leased(counters).table {
+                table.share_by(replicas);
+            }
+        }
+        if let Err(StoreError::Refused(reason)) = &answer
+            && !is_refused
+        {
+            tracing::warn!(%reason, "replicas cannot be counted: set TIDEGATE_REPLICAS");
+        }
+        is_refused = matches!(answer, Err(StoreError::Refused(_)));
+        let wait = if answer.is_ok() { roll.period() } else { RETRY.min(roll.period()) };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Says that this replica is here no longer, if there is time for that.
+pub(super) async fn leave_roll(counters: &Counters, roll: Option<&Roll>, time: Duration) {
+    if let (Some(redis), Some(roll)) = (innermost(counters).roll(), roll) {
+        // Who is not heard is missed soon.
+        let _ = tokio::time::timeout(time, redis.leave_roll(roll)).await;
     }
 }
 

@@ -99,10 +99,12 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
 ///
 /// The rules directory is missing at the start, or a listener failed.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     listeners: Listeners,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
+    // Each part of the store gives up before the fallback does, which has the same deadline.
+    settings.limiter.patience = Some(settings.faults.decision_timeout);
     let clock = Clock::System;
     let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
     let mut tasks = JoinSet::new();
@@ -116,6 +118,10 @@ pub async fn run(
         serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
     tasks.spawn(notify::live(runtimes, signals.shutdown.drain.clone()));
     keep_store(&fronts, (&core, clock.clone()), &mut tasks);
+    let roll = counters::roll(&settings).map(Arc::new);
+    if let Some(roll) = &roll {
+        tasks.spawn(probe::keep_roll(Arc::clone(&fronts), Arc::clone(roll)));
+    }
     let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
     tokio::select! {
@@ -126,7 +132,11 @@ pub async fn run(
     }
     notify::stopping();
     drain(&settings, &core, &signals.shutdown, servers).await;
-    counters::leased(&core.front.service.store).give_back_all(clock.now(), LAST_GIVE_BACK).await;
+    let store = &core.front.service.store;
+    tokio::join!(
+        counters::leased(store).give_back_all(clock.now(), LAST_GIVE_BACK),
+        probe::leave_roll(store, roll.as_deref(), LAST_GIVE_BACK),
+    );
     sinks.finish().await;
     Ok(())
 }
@@ -343,7 +353,13 @@ async fn drain(
     if let Some(leases) = &counters::leased(&core.front.service.store).table {
         leases.close();
     }
-    let all_gone = async { while servers.join_next().await.is_some() {} };
+    let all_gone = async {
+        while let Some(ended) = servers.join_next().await {
+            if let Err(error) = ended.map_err(anyhow::Error::from).and_then(|ended| ended) {
+                tracing::error!("a listener broke: {error:#}");
+            }
+        }
+    };
     let how = tokio::select! {
         () = all_gone => "every connection has gone",
         () = Arc::clone(&core.front.activity).quiet() => "nothing is under way",

@@ -133,8 +133,15 @@ fn collect_faults(fronts: &Fronts, page: &mut Page) {
             *opened as f64,
         );
     }
-    let stats = fronts[0].service.store.reserve.stats();
+    let reserve = &fronts[0].service.store.reserve;
+    let stats = reserve.stats();
     for (name, kind, help, value) in [
+        (
+            "tidegate_replicas",
+            Kind::Gauge,
+            "How many replicas share the limits; 0: not known yet.",
+            reserve.replicas().into(),
+        ),
         (
             "tidegate_decisions_late_total",
             Kind::Counter,

@@ -10,6 +10,7 @@ mod keys;
 mod meter;
 mod metric_path;
 mod operation;
+mod patience;
 mod plan;
 mod request;
 mod sliding_window;
@@ -30,6 +31,8 @@ pub use tally::Tally;
 pub use token_bucket::Span;
 pub use window::Window;
 
+use std::time::Duration;
+
 use crate::rules::OnStoreError;
 
 /// What holds for every decision of a process.
@@ -47,6 +50,8 @@ pub struct Policy {
     pub stop_when_over: bool,
     /// What limits that requests bring do when the store cannot say.
     pub on_store_error: OnStoreError,
+    /// How long a decision may take; none: as long as its caller waits.
+    pub patience: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -58,6 +63,7 @@ impl Default for Policy {
             quota_mode: false,
             stop_when_over: false,
             on_store_error: OnStoreError::Error,
+            patience: None,
         }
     }
 }

@@ -20,7 +20,8 @@ pub struct Batch {
     pub now: Timestamp,
     /// What sets of several operations spend when they are refused.
     pub refused_sets: RefusedSets,
-    /// How long the caller waits for the answer, if that was said.
+    /// By when the answer is to be there, from the beginning of the decision on; none: nobody
+    /// waits for it.
     pub patience: Option<Duration>,
     /// What the work for it is tied to, if the call is traced. It changes nothing.
     pub trace: Option<TraceRef>,

@@ -6,11 +6,11 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::keys::Kind;
-use super::metric_path;
 use super::{
     Action, Batch, Direction, Leeway, Meter, NewOperation, Part, Policy, Refused, RefusedSets,
     Request,
 };
+use super::{metric_path, patience};
 use crate::clock::Timestamp;
 use crate::rules::{Domain, Limit, Rule, RuleId, Ruleset, Spending, Steps};
 
@@ -65,7 +65,7 @@ pub fn plan(ruleset: &Ruleset, request: &Request<'_>, now: Timestamp, policy: &P
         items: SmallVec::with_capacity(request.descriptors().len()),
         domain_unknown: domain.is_none(),
     };
-    plan.batch.patience = request.patience;
+    plan.batch.patience = patience::of_decision(policy.patience, request.patience);
     let Some(domain) = domain else {
         plan.items.resize(request.descriptors().len(), Item::Free);
         return plan;

@@ -19,6 +19,63 @@ pub struct Faults {
     pub slow_calls: u32,
 }
 
+/// How many processes share the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    /// How many there are.
+    pub sharers: Sharers,
+    /// How often one says that it is there.
+    pub heartbeat: Duration,
+}
+
+/// How many processes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharers {
+    /// As many as say so in Redis; with another store one.
+    Counted,
+    /// So many at most.
+    Given(u32),
+}
+
+impl Value for Sharers {
+    const ALLOWED: &'static str = "auto or a whole number, 1 to 10000";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Counted),
+            _ => u32::parse(text).filter(|number| (1..=10_000).contains(number)).map(Self::Given),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Counted => "auto".to_owned(),
+            Self::Given(number) => number.show(),
+        }
+    }
+}
+
+/// Reads how many processes share the store.
+pub(super) fn replicas(r: &mut Reader<'_>) -> Replicas {
+    const MS: Duration = Duration::from_millis(1);
+    Replicas {
+        sharers: r.read(
+            "TIDEGATE_REPLICAS",
+            Sharers::Counted,
+            "How many processes share the store, at most; `auto`: as many as there are alive, as \
+             they tell each other in Redis (with another store one). Limits are divided by it \
+             where they count here as the store cannot say.",
+        ),
+        heartbeat: r.within(
+            "TIDEGATE_REPLICAS_HEARTBEAT",
+            2000 * MS,
+            100 * MS..=120_000 * MS,
+            "With TIDEGATE_REPLICAS=auto: how often a process tells Redis that it is alive. One \
+             that has not for three times as long is gone.",
+        ),
+    }
+}
+
 impl Value for OnStoreError {
     const ALLOWED: &'static str = "error, allow, deny or local";
 

@@ -25,7 +25,7 @@ mod xds;
 
 use std::time::Duration;
 
-pub use faults::Faults;
+pub use faults::{Faults, Replicas, Sharers};
 pub use leases::Leases;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
@@ -69,8 +69,8 @@ pub struct Settings {
     pub store: Store,
     /// How many bytes of refusals are remembered, if any are.
     pub refusal_cache_bytes: Option<usize>,
-    /// How many processes share the store, at most.
-    pub replicas: u32,
+    /// How many processes share the store.
+    pub replicas: Replicas,
     /// What is answered when the store cannot say.
     pub faults: Faults,
     /// How blocks of hits are taken.

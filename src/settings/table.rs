@@ -45,7 +45,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         rules: rules(r),
         store: store::read(r),
         refusal_cache_bytes: refusal_cache(r),
-        replicas: replicas(r),
+        replicas: faults::replicas(r),
         faults: faults::read(r),
         leases: leases::read(r),
         limiter: limiter(r),
@@ -176,6 +176,7 @@ fn limiter(r: &mut Reader<'_>) -> Policy {
     r.group("Decisions");
     Policy {
         on_store_error: OnStoreError::default(),
+        patience: None,
         near_limit_ratio: r
             .read("NEAR_LIMIT_RATIO", Ratio(0.8), "A count above this part of a limit is near it.")
             .0,
@@ -284,10 +285,6 @@ fn workers(r: &mut Reader<'_>) -> usize {
         "How many threads serve gRPC, each with connections to the store of its own; 0: one for \
          each core that the process may use.",
     )
-}
-
-fn replicas(r: &mut Reader<'_>) -> u32 {
-    r.within("TIDEGATE_REPLICAS", 1, 1..=10_000, "How many processes share the store, at most.")
 }
 
 fn shutdown(r: &mut Reader<'_>) -> Shutdown {

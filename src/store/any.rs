@@ -22,6 +22,15 @@ pub enum AnyStore {
 }
 
 impl AnyStore {
+    /// The Redis that can tell how many replicas there are, if one can.
+    pub fn roll(&self) -> Option<&RedisStore> {
+        match self {
+            Self::Redis(store) => Some(store),
+            Self::PerSecond(store) => Some(store.main()),
+            Self::Memory(_) | Self::Memcached(_) => None,
+        }
+    }
+
     /// The circuits to its servers, where there are such.
     pub fn circuits(&self) -> Vec<Circuit> {
         match self {

@@ -2,7 +2,9 @@
 //!
 //! A decision waits for the store until its deadline, which is that of the process or the
 //! caller's own, whichever is sooner. Afterwards the answer is not waited for any more: what
-//! was asked may be counted or not, is never asked again, and a late reply is dropped.
+//! was asked may be counted or not, is never asked again, and a late reply is dropped. Each
+//! part of the store gives up by itself a little before ([`Batch::wait`]), so that what
+//! others have said, or what was known without asking, stands; here is the last resort.
 //!
 //! An operation that the store could not answer is answered as its limit says
 //! ([`OnStoreError`]), and says so ([`Source::Fallback`]):
@@ -43,11 +45,9 @@ use crate::limiter::Source;
 #[cfg(doc)]
 use crate::rules::OnStoreError;
 
-/// Timers end up to this much late, and may not be shorter.
+/// Timers end up to this much late, and may not be shorter. The wait is that much shorter than
+/// a deadline, so that the answer is there in time; of short deadlines a quarter.
 const TICK: Duration = Duration::from_millis(1);
-/// What a wait is shorter than a deadline, so that the answer is there in time: a tick, and
-/// the way to the caller. Of short deadlines a quarter.
-const KEPT: Duration = Duration::from_millis(2);
 
 /// A store whose failures are answered as the limits say.
 #[derive(Debug)]
@@ -76,12 +76,11 @@ impl<S: Store> Fallback<S> {
             return counts;
         }
         let deadline = self.reserve.deadline(batch.patience);
-        let wait = (deadline - KEPT.min(deadline / 4)).max(TICK);
+        let wait = (deadline - TICK.min(deadline / 4)).max(TICK);
         match tokio::time::timeout(wait, asking).await {
             Ok(counts) => counts,
             Err(_) => {
-                self.reserve.note_late();
-                let late = Err(StoreError::Timeout(deadline));
+                let late = Err(StoreError::Timeout(wait));
                 iter::repeat_n(late, batch.operations().len()).collect()
             }
         }
@@ -105,6 +104,9 @@ impl<S: Store> Store for Fallback<S> {
             }
             Some(error) => {
                 self.reserve.note_failure(error);
+                if counts.iter().any(|count| matches!(count, Err(StoreError::Timeout(_)))) {
+                    self.reserve.note_late();
+                }
                 self.reserve.stand_in(batch, counts)
             }
         }

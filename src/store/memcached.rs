@@ -20,7 +20,9 @@ mod srv;
 mod stats;
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -142,8 +144,14 @@ impl Store for MemcachedStore {
         order.sort_by(|one, other| keys[*one].cmp(&keys[*other]));
         let chains: Vec<&[usize]> =
             order.chunk_by(|one, other| keys[*one] == keys[*other]).collect();
-        let answers =
-            join_all(chains.iter().map(|chain| self.run(batch, (&keys[chain[0]], chain), around)));
+        // The command's own deadline goes before it, where nobody is in a hurry.
+        let wait = batch.wait(Duration::MAX);
+        let late = || Err(StoreError::Timeout(wait));
+        let answers = join_all(chains.iter().map(async |chain| {
+            let run = self.run(batch, (&keys[chain[0]], chain), around);
+            let answers = tokio::time::timeout(wait, run).await;
+            answers.unwrap_or_else(|_| iter::repeat_with(late).take(chain.len()).collect())
+        }));
         for (at, answer) in order.iter().zip(answers.await.into_iter().flatten()) {
             counts[*at] = answer;
         }

@@ -21,6 +21,7 @@ mod node;
 mod per_second;
 mod race;
 mod reply;
+mod roll;
 mod script;
 mod sentinel;
 mod slots;
@@ -40,6 +41,7 @@ pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
 pub use link::Circuit;
 pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
+pub use roll::Roll;
 
 use cluster::Cluster;
 use dial::Dialer;

@@ -129,7 +129,7 @@ enum Asked {
 /// one is over, those beside one that is known to be over only look.
 fn rest(batch: &Batch, known: &Known) -> (Batch, SmallVec<[Asked; 4]>) {
     let mut rest = Batch::new(batch.now);
-    rest.refused_sets = batch.refused_sets;
+    (rest.refused_sets, rest.patience) = (batch.refused_sets, batch.patience);
     let mut asked = SmallVec::new();
     let mut known = known.iter();
     let mut next_set = 0;

@@ -15,8 +15,8 @@
 
 mod calls;
 mod dissolve;
+mod heard;
 
-use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use calls::{Answers, Calls};
 use dissolve::Spanning;
+use heard::Heard;
 
 use super::{Counts, StoreError};
 use crate::limiter::{Batch, Operation};
@@ -44,7 +45,8 @@ pub(super) trait Shards: Send + Sync + 'static {
     fn timeout(&self) -> Duration;
 }
 
-/// Applies a batch; what each shard answers stands where it belongs.
+/// Applies a batch; what each shard answers stands where it belongs. A shard that is silent
+/// until the caller waits no longer hides nothing of what the others have said.
 ///
 /// A dissolved set is brought to its end even if the caller does not wait for it.
 pub(super) async fn apply<S: Shards>(shards: &Arc<S>, batch: &Batch) -> Counts {
@@ -56,32 +58,46 @@ pub(super) async fn apply<S: Shards>(shards: &Arc<S>, batch: &Batch) -> Counts {
     }
     let sets = sets(batch, &homes);
     if sets.iter().all(|set| set.spanning.is_none()) {
-        return run(&**shards, batch, &homes).await;
+        return run(&**shards, batch, &homes, None).await;
     }
-    let timeout = shards.timeout();
+    let wait = batch.wait(shards.timeout());
+    let heard = Arc::new(Heard::new(&sets));
     let task = {
-        let (shards, batch) = (Arc::clone(shards), batch.clone());
-        tokio::spawn(async move { run(&*shards, &batch, &homes).await })
+        let (shards, mut batch, heard) = (Arc::clone(shards), batch.clone(), Arc::clone(&heard));
+        // What was reserved is seen to its end, however short the caller's patience is.
+        batch.patience = None;
+        let caller = Caller { heard, until: Instant::now() + wait };
+        tokio::spawn(async move { run(&*shards, &batch, &homes, Some(caller)).await })
     };
-    let all = |error| iter::repeat_n(Err(error), batch.operations().len()).collect();
-    match tokio::time::timeout(timeout, task).await {
+    match tokio::time::timeout(wait, task).await {
         Ok(Ok(counts)) => counts,
-        Ok(Err(error)) => all(StoreError::Broken(error.to_string())),
-        Err(_) => all(StoreError::Timeout(timeout)),
+        Ok(Err(error)) => heard.so_far(&StoreError::Broken(error.to_string())),
+        Err(_) => heard.so_far(&StoreError::Timeout(wait)),
     }
+}
+
+/// Who may go away before the end.
+struct Caller {
+    heard: Arc<Heard>,
+    until: Instant,
 }
 
 /// The shards of the operations of a batch.
 type Homes<S> = SmallVec<[<S as Shards>::Shard; 8]>;
 
-async fn run<S: Shards>(shards: &S, batch: &Batch, homes: &[S::Shard]) -> Counts {
-    let deadline = Instant::now() + shards.timeout();
+async fn run<S: Shards>(
+    shards: &S,
+    batch: &Batch,
+    homes: &[S::Shard],
+    caller: Option<Caller>,
+) -> Counts {
+    let heard = caller.as_ref().map(|caller| &*caller.heard);
     let sets = sets(batch, homes);
     let mut answers = Answers::from_elem(None, batch.operations().len());
     let rounds = sets.iter().map(|set| set.round).max().unwrap_or(0);
     for round in 0..=rounds {
         // Sets that nobody waits for any more are not begun.
-        if Instant::now() >= deadline {
+        if caller.as_ref().is_some_and(|caller| Instant::now() >= caller.until) {
             break;
         }
         let now: SmallVec<[&Set<'_>; 8]> = sets.iter().filter(|set| set.round == round).collect();
@@ -92,13 +108,18 @@ async fn run<S: Shards>(shards: &S, batch: &Batch, homes: &[S::Shard]) -> Counts
                 None => calls.add_whole(homes[set.first], (set.first, set.operations)),
             }
         }
-        calls.ask(shards, &mut answers).await;
+        calls.ask(shards, &mut answers, heard).await;
         let mut settling = Calls::new(batch);
         let mut settled = Answers::from_elem(None, answers.len());
-        let spanning = || now.iter().filter_map(|set| set.spanning.as_ref());
-        spanning().for_each(|set| set.settle(&answers, homes, &mut settling));
-        settling.ask(shards, &mut settled).await;
-        spanning().for_each(|set| set.conclude(&settled, &mut answers));
+        let spanning = || now.iter().filter_map(|set| Some((set, set.spanning.as_ref()?)));
+        spanning().for_each(|(_, spanning)| spanning.settle(&answers, homes, &mut settling));
+        settling.ask(shards, &mut settled, heard).await;
+        for (set, spanning) in spanning() {
+            spanning.conclude(&settled, &mut answers);
+            if let Some(heard) = heard {
+                heard.conclude(set, &answers);
+            }
+        }
     }
     let late = || Err(StoreError::Timeout(shards.timeout()));
     answers.into_iter().map(|answer| answer.unwrap_or_else(late)).collect()

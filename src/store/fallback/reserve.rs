@@ -15,8 +15,6 @@ use crate::rules::OnStoreError;
 use crate::store::memory::MemoryStore;
 use crate::store::{Counts, StoreError};
 
-/// What a caller is kept back of its patience, so that the answer arrives in time.
-const MARGIN: Duration = Duration::from_millis(1);
 /// How long to wait before the same hits may fit, for who is refused unseen. Nobody knows;
 /// a store that is back is found within a second.
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct FallbackConfig {
     /// How long a decision waits for its counters at most.
     pub deadline: Duration,
-    /// How many processes share a limit; 0 counts as 1.
+    /// How many processes share a limit; 0: nobody knows yet ([`Reserve::share_by`]).
     pub replicas: u32,
     /// How many counters are held here for limits that count here then.
     pub max_counters: usize,
@@ -76,6 +74,16 @@ impl Reserve {
         self.local.counters()
     }
 
+    /// From now on so many replicas share the limits; 0: nobody knows.
+    pub fn share_by(&self, replicas: u32) {
+        self.local.share_by(replicas);
+    }
+
+    /// How many replicas share the limits; 0: nobody knows yet.
+    pub fn replicas(&self) -> u32 {
+        self.local.replicas()
+    }
+
     /// Facts for metrics, as of now.
     pub fn stats(&self) -> ReserveStats {
         let (owed, repaid, unpaid) = self.debts.hits();
@@ -88,11 +96,9 @@ impl Reserve {
         }
     }
 
-    /// How long a decision waits whose caller has that much patience. Small patience is kept
-    /// back by a quarter.
+    /// By when a decision has to have its counters that is given so much time itself.
     pub(super) fn deadline(&self, patience: Option<Duration>) -> Duration {
-        let kept = |patience: Duration| patience - MARGIN.min(patience / 4);
-        patience.map_or(self.config.deadline, |patience| self.config.deadline.min(kept(patience)))
+        patience.map_or(self.config.deadline, |patience| self.config.deadline.min(patience))
     }
 
     pub(super) fn note_late(&self) {

@@ -3,6 +3,7 @@
 //! Pure but for the moments it is given. A block that cannot be spent here any more leaves
 //! as [`Block`]; whether it is given back is the table's business.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -19,12 +20,12 @@ const DEMAND_MIN: u64 = 8;
 const USES_MIN: u64 = 2;
 
 /// What holds for all counters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Terms {
     /// For how long a block should last.
     pub(super) period: Duration,
     /// How many processes share a limit, or a few more.
-    pub(super) sharers: u64,
+    pub(super) sharers: AtomicU64,
 }
 
 /// Blocks that leave.
@@ -148,7 +149,8 @@ impl Entry {
     pub(super) fn wants(&self, moment: &Moment, terms: &Terms) -> Option<u64> {
         let size = u64::from(self.meter.size());
         let left = size.saturating_sub(self.after(moment)?);
-        let is_near = left < terms.sharers.max(size / 20);
+        let sharers = terms.sharers.load(Relaxed);
+        let is_near = left < sharers.max(size / 20);
         if self.asking || is_near || moment.tick < self.rests_until {
             return None;
         }
@@ -161,7 +163,7 @@ impl Entry {
             // What is not spent of it comes back to the bucket as fast.
             Algorithm::TokenBucket { .. } => demand.max(gained(&self.meter, terms.period)),
         };
-        let (held, target) = (self.usable(moment), wanted.min(left / (2 * terms.sharers)));
+        let (held, target) = (self.usable(moment), wanted.min(left / (2 * sharers)));
         let block = target.saturating_sub(held);
         let spent = match self.meter.algorithm {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => block,

@@ -34,7 +34,7 @@ pub struct LeaseConfig {
     pub period: Duration,
     /// The most counters that may have one, or be about to.
     pub max_leases: usize,
-    /// How many processes share the limits.
+    /// How many processes share the limits, as far as is known.
     pub replicas: u32,
 }
 
@@ -78,9 +78,8 @@ impl LeaseTable {
     /// An empty table.
     pub fn new(config: LeaseConfig) -> Self {
         let random = RandomState::new();
-        let sharers = config.replicas.max(SHARERS_MIN).into();
         Self {
-            terms: Terms { period: config.period, sharers },
+            terms: Terms { period: config.period, sharers: sharers(config.replicas).into() },
             figures: Figures::default(),
             returns: Mutex::default(),
             sending: tokio::sync::Mutex::default(),
@@ -91,6 +90,11 @@ impl LeaseTable {
             blocks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// From now on so many processes share the limits.
+    pub fn share_by(&self, replicas: u32) {
+        self.terms.sharers.store(sharers(replicas), Relaxed);
     }
 
     /// How often [`Leases::tend`](super::Leases::tend) is to be called.
@@ -306,6 +310,10 @@ impl LeaseTable {
     fn shard(&self, name: u128) -> MutexGuard<'_, Shard> {
         self.shards[(name >> 64) as usize % SHARDS].0.lock()
     }
+}
+
+fn sharers(replicas: u32) -> u64 {
+    replicas.max(SHARERS_MIN).into()
 }
 
 fn find(entries: &mut HashTable<Entry>, name: u128) -> Option<&mut Entry> {

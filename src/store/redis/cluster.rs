@@ -23,6 +23,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use redis::{Cmd, Script, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -116,10 +117,27 @@ impl Cluster {
         if map.is_complete() { Ok(()) } else { Err(unowned()) }
     }
 
+    /// Calls a script for one key where that is, as far as is known.
+    pub(super) async fn evaluate(
+        &self,
+        key: &[u8],
+        script: &Script,
+        call: &Cmd,
+    ) -> Result<Value, StoreError> {
+        let way = self.way(slot(key), Manner::Alone)?;
+        let reply = way.owner.node().evaluate(self.config.timeout, script, call).await;
+        if matches!(reply, Ok(Value::ServerError(_)) | Err(_)) {
+            // The slot may be elsewhere: the next call finds it there.
+            self.stale.notify_one();
+        }
+        reply
+    }
+
     /// Sends what belongs to a slot to whoever has it.
     async fn follow(&self, slot: u16, batch: &Batch) -> Result<Counts, StoreError> {
-        let deadline = Instant::now() + self.config.timeout;
-        let late = |_| StoreError::Timeout(self.config.timeout);
+        let wait = batch.wait(self.config.timeout);
+        let deadline = Instant::now() + wait;
+        let late = |_| StoreError::Timeout(wait);
         let mut waits =
             iter::repeat_n(Duration::ZERO, HOPS).chain(PAUSES).chain(iter::repeat(PAUSES[2]));
         let mut way = self.way(slot, Manner::Shared)?;
@@ -168,9 +186,11 @@ impl Cluster {
 
     async fn send(&self, way: &Way, batch: &Batch) -> Answer {
         let answer = way.owner.group.apply(way.lane, batch).await;
-        let is_lost = |count: &Result<_, StoreError>| {
-            use StoreError::{Broken, Timeout, Unavailable};
-            matches!(count, Err(Unavailable(_) | Broken(_) | Timeout(_)))
+        // A caller in a hurry says nothing of the node.
+        let is_lost = |count: &Result<_, StoreError>| match count {
+            Err(StoreError::Unavailable(_) | StoreError::Broken(_)) => true,
+            Err(StoreError::Timeout(waited)) => *waited >= self.config.timeout,
+            _ => false,
         };
         if answer.as_ref().is_ok_and(|counts| counts.first().is_some_and(is_lost)) {
             self.stale.notify_one();

@@ -3,7 +3,7 @@
 //!
 //! There is no timer: without a call under way the next one starts at once, so a lone
 //! caller waits for nobody. Order is that of arrival. Each caller has a deadline of its own
-//! from when it came; who goes away before its operations are sent is left out, afterwards
+//! from when it came, which may be sooner than that of the call; who goes away before its operations are sent is left out, afterwards
 //! its answer is dropped. An error of the call is the error of all in it.
 //!
 //! A node of a cluster has a group as a single server has one. What goes to one slot is one
@@ -118,10 +118,11 @@ impl Group {
             waiting.push_back(Waiter { lane, batch: Box::new(batch.clone()), answer });
         }
         arrived.notify_one();
-        match tokio::time::timeout(config.timeout, answered).await {
+        let wait = batch.wait(config.timeout);
+        match tokio::time::timeout(wait, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Ok(all(batch, &StoreError::Broken("the store has ended".into()))),
-            Err(_) => Ok(all(batch, &StoreError::Timeout(config.timeout))),
+            Err(_) => Ok(all(batch, &StoreError::Timeout(wait))),
         }
     }
 }

@@ -94,6 +94,24 @@ impl Node {
         self.link.decide(timeout, ask).await.map(elements)
     }
 
+    /// Calls another script, and again if it has to be loaded.
+    pub(super) async fn evaluate(
+        &self,
+        timeout: Duration,
+        script: &Script,
+        call: &Cmd,
+    ) -> Result<Value, StoreError> {
+        let ask = async |mut connection: MultiplexedConnection| {
+            let reply = connection.send_packed_command(call).await?;
+            if !is_without_script(&reply) {
+                return Ok(reply);
+            }
+            script.load_async(&mut connection).await?;
+            connection.send_packed_command(call).await
+        };
+        self.link.decide(timeout, ask).await
+    }
+
     /// Sends commands that do not count and gives their replies.
     pub(super) async fn query(
         &self,

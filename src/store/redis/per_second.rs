@@ -74,6 +74,11 @@ impl PerSecondStore {
         self.up.clone()
     }
 
+    /// The one for all limits but those per second.
+    pub fn main(&self) -> &RedisStore {
+        &self.pair.main
+    }
+
     /// The circuits to both, as of now.
     pub fn circuits(&self) -> Vec<Circuit> {
         let Pair { main, per_second } = &*self.pair;

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::Shards;
+use super::heard::Heard;
 use crate::limiter::{Batch, Count, NewOperation, Operation};
 use crate::store::StoreError;
 
@@ -57,16 +58,27 @@ impl<'b, T: Copy + PartialEq> Calls<'b, T> {
     fn call(&mut self, shard: T) -> &mut Call<T> {
         let at = self.calls.iter().position(|call| call.shard == shard).unwrap_or_else(|| {
             let mut batch = Batch::new(self.whole.now);
-            batch.refused_sets = self.whole.refused_sets;
+            (batch.refused_sets, batch.patience) = (self.whole.refused_sets, self.whole.patience);
             self.calls.push(Call { shard, batch, sets: 0, places: SmallVec::new() });
             self.calls.len() - 1
         });
         &mut self.calls[at]
     }
 
-    /// Asks all shards at once and writes the answers down.
-    pub(super) async fn ask<S: Shards<Shard = T>>(self, shards: &S, answers: &mut Answers) {
-        let replies = self.calls.iter().map(|call| shards.call(call.shard, &call.batch));
+    /// Asks all shards at once and writes the answers down; what each says is `heard` at once.
+    pub(super) async fn ask<S: Shards<Shard = T>>(
+        self,
+        shards: &S,
+        answers: &mut Answers,
+        heard: Option<&Heard>,
+    ) {
+        let replies = self.calls.iter().map(|call| async move {
+            let counts = shards.call(call.shard, &call.batch).await;
+            if let Some(heard) = heard {
+                heard.tell(&call.places, &counts);
+            }
+            counts
+        });
         let replies = join_all(replies).await;
         for (call, counts) in self.calls.iter().zip(replies) {
             for (place, count) in call.places.iter().zip(counts) {

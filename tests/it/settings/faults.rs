@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate::rules::OnStoreError;
+use tidegate::settings::Sharers;
 
 use super::{errors, read};
 
@@ -42,5 +43,23 @@ fn limits_of_rules_and_of_requests_go_by_it() {
     check(&[], OnStoreError::Error);
     for policy in OnStoreError::ALL {
         check(&[&format!("TIDEGATE_ON_STORE_ERROR={}", policy.name())], policy);
+    }
+}
+
+#[test]
+fn replicas_are_counted_unless_it_is_said_how_many_there_are() {
+    let check = |environment: &[&str], sharers, heartbeat| {
+        let replicas = read(environment).unwrap().replicas;
+        let heartbeat = Duration::from_millis(heartbeat);
+        assert_eq!((replicas.sharers, replicas.heartbeat), (sharers, heartbeat));
+    };
+    check(&[], Sharers::Counted, 2000);
+    check(&["TIDEGATE_REPLICAS="], Sharers::Counted, 2000);
+    check(&["TIDEGATE_REPLICAS=auto"], Sharers::Counted, 2000);
+    check(&["TIDEGATE_REPLICAS=3", "TIDEGATE_REPLICAS_HEARTBEAT=5s"], Sharers::Given(3), 5000);
+    for wrong in ["0", "10001", "many", "-1"] {
+        let allowed = "allowed: auto or a whole number, 1 to 10000";
+        let errors = errors(&[&format!("TIDEGATE_REPLICAS={wrong}")]);
+        assert!(errors.len() == 1 && errors[0].ends_with(allowed), "{errors:?}");
     }
 }

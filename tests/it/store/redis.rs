@@ -7,6 +7,7 @@ mod cluster;
 mod failure;
 mod group;
 mod login;
+mod roll;
 mod sentinel;
 mod tls;
 mod told;

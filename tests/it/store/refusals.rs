@@ -114,9 +114,20 @@ async fn what_is_given_back_can_be_spent_again() {
     }
 }
 
-#[tokio::test]
-async fn an_old_answer_does_not_hide_what_was_given_back_meanwhile() {
+/// How a counter is forgotten while an answer about it is under way.
+#[derive(Clone, Copy, Debug)]
+enum Forgotten {
+    /// Another process says that it gave hits back.
+    Told,
+    /// This one gives them back.
+    GivenBack,
+    /// There is a connection again that tells what was not heard in between.
+    Listening,
+}
+
+async fn is_not_hidden_by_an_old_answer(how: Forgotten) {
     let store = Arc::new(caching(Gated::closed()));
+    let refusals = store.refusals.as_ref().unwrap();
     let answer = |n| store.store.answers.add_permits(n);
     answer(1);
     spend(&*store, hour(), 10).await;
@@ -128,13 +139,35 @@ async fn an_old_answer_does_not_hide_what_was_given_back_meanwhile() {
     while store.store.calls.load(SeqCst) < 2 {
         tokio::task::yield_now().await;
     }
-    // The store has given back, and that answer comes first.
-    store.store.store.apply(&batch_of_sets(START, &[&[("k", hour(), GiveBack(5), LIMIT)]])).await;
-    store.refusals.as_ref().unwrap().forget(format!("k{}", 1_700_000_000 / 3600 * 3600).as_bytes());
+    // The store has given back, and that is known first.
+    let back = batch_of_sets(START, &[&[("k", hour(), GiveBack(5), LIMIT)]]);
+    match how {
+        Forgotten::Told => {
+            store.store.store.apply(&back).await;
+            refusals.forget(format!("k{}", 1_700_000_000 / 3600 * 3600).as_bytes());
+        }
+        Forgotten::GivenBack => {
+            // Who came first is answered first: that answer is held back by hand.
+            let quick = RefusalCache { store: stores::memory(), refusals: store.refusals.clone() };
+            store.store.store.apply(&back).await;
+            quick.apply(&back).await;
+        }
+        Forgotten::Listening => {
+            store.store.store.apply(&back).await;
+            refusals.listener().set(true);
+        }
+    }
     answer(1);
-    assert!(!refused.await.unwrap().admitted);
+    assert!(!refused.await.unwrap().admitted, "{how:?}");
     answer(1);
-    assert!(spend(&*store, hour(), 1).await.admitted);
+    assert!(spend(&*store, hour(), 1).await.admitted, "{how:?}");
+}
+
+#[tokio::test]
+async fn an_old_answer_does_not_hide_what_was_given_back_meanwhile() {
+    for how in [Forgotten::Told, Forgotten::GivenBack, Forgotten::Listening] {
+        is_not_hidden_by_an_old_answer(how).await;
+    }
 }
 
 #[tokio::test]

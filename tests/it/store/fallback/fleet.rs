@@ -85,6 +85,42 @@ async fn what_one_replica_did_not_know_is_all_that_is_too_much() {
 }
 
 #[tokio::test]
+async fn what_is_known_holds_after_the_number_of_replicas_has_changed() {
+    for meter in five_in_ten() {
+        for (before, after) in [(4, 2), (2, 4), (1, 3), (3, 1), (0, 2)] {
+            let flaky = Flaky::new();
+            let line = |hits| ("a", meter, Spend(hits), OnStoreError::Local);
+            let fleet: Vec<_> = (0..after).map(|_| falling_back(&flaky, before)).collect();
+            assert!(one(&fleet[0], line(2)).await.unwrap().admitted);
+            for store in &fleet {
+                one(store, line(0)).await.unwrap();
+                store.reserve.share_by(after);
+            }
+            flaky.is(Mode::Unavailable);
+            let mut admitted = 2;
+            for store in fleet.iter().cycle().take(30) {
+                admitted += u64::from(one(store, line(1)).await.unwrap().admitted);
+            }
+            let share = 5 / u64::from(after) - 2_u64.div_ceil(after.into());
+            assert_eq!(admitted, 2 + share * u64::from(after), "{meter:?} {before} {after}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_shared_while_nobody_knows_by_how_many() {
+    let flaky = Flaky::new();
+    let store = falling_back(&flaky, 0);
+    let line = ("a", fixed(10), Spend(1), OnStoreError::Local);
+    assert!(one(&store, line).await.unwrap().admitted, "the store counts");
+    flaky.is(Mode::Unavailable);
+    assert!(matches!(one(&store, line).await, Err(StoreError::Unavailable(_))));
+    assert_eq!((store.reserve.replicas(), store.reserve.stats().owed), (0, 0));
+    store.reserve.share_by(2);
+    assert_eq!(one(&store, line).await.unwrap().source, Source::Fallback);
+}
+
+#[tokio::test]
 async fn what_may_have_been_counted_is_not_counted_again() {
     // Nor is what was refused, also where refused hits count.
     let flaky = Flaky::new();

@@ -36,7 +36,7 @@ async fn ask(env: &[(&str, &str)], keys: &[&str]) -> Result<Answered, Failure> {
     let flaky = Flaky::new();
     flaky.is(Mode::WithoutX);
     let clock = ManualClock::at(START);
-    let store = falling_back_at(&flaky, settings.replicas, &clock);
+    let store = falling_back_at(&flaky, 1, &clock);
     let core = Core::new(&settings, store, Clock::Manual(clock));
     let file = SourceFile { name: "rules.yaml".to_owned(), bytes: RULES.as_bytes().to_vec() };
     core.reloader.apply(Ok(FileSet { files: vec![file], warnings: Vec::new() }));

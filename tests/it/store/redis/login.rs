@@ -13,7 +13,7 @@ use super::super::{
 use super::refusal;
 
 /// What `docs/redis.md` says that a user needs.
-const NEEDED: [&str; 11] = [
+pub(super) const NEEDED: [&str; 11] = [
     "+ping",
     "+role",
     "+evalsha",
