@@ -25,6 +25,7 @@ mod script;
 mod sentinel;
 mod slots;
 mod topology;
+mod wiring;
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
 pub use link::Circuit;
 pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
+pub use wiring::{Opening, Wiring};
 
 use cluster::Cluster;
 use dial::Dialer;

@@ -15,7 +15,9 @@ mod recovery;
 mod redis;
 mod replica;
 mod rules;
+mod short;
 mod threads;
+mod wire;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,11 +26,14 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+use link::Depth;
 use oracle::Figures;
 use world::World;
 
 /// How many schedules are run unless the environment says otherwise.
 const SCHEDULES: u64 = 3000;
+/// One of so many has all of the store in it, down to its bytes, and takes the longer.
+const WHOLE: u64 = 1;
 /// How many threads run them.
 const THREADS: usize = 2;
 
@@ -46,7 +51,10 @@ fn play(seed: u64, is_told: bool) -> Played {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let mut world = World::new(seed, is_told);
+        // Pauses of the store are drawn from here.
+        fastrand::seed(seed);
+        let depth = if seed % WHOLE == 0 { Depth::Bytes } else { Depth::Batches };
+        let mut world = World::new(seed, depth, is_told);
         let outcome = world.play().await;
         Played { digest: world.digest(), figures: world.figures(), outcome }
     })

@@ -231,6 +231,7 @@ impl Link {
         self.up.send_replace(true);
         let closed = || "the connection was closed".to_owned();
         let reason = tokio::select! {
+            biased;
             _ = &mut driver => closed(),
             fault = fault.recv() => fault.unwrap_or_else(closed),
             reason = moved => reason,
