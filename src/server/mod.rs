@@ -17,6 +17,10 @@ mod security;
 mod session;
 mod socket;
 mod stats;
+#[cfg(test)]
+mod threads;
+
+use crate::cells;
 
 pub use accept::{Arrivals, Host, Places, deal};
 pub use answer::{Answered, Front};

@@ -24,6 +24,8 @@ mod reply;
 mod script;
 mod sentinel;
 mod slots;
+#[cfg(test)]
+mod threads;
 mod topology;
 mod wiring;
 
@@ -52,6 +54,7 @@ use node::Node;
 use super::refusals::Refusals;
 use super::split;
 use super::{Counts, Store, StoreError};
+use crate::cells;
 use crate::limiter::Batch;
 
 /// Counters in one Redis or a Redis Cluster, or whatever speaks its protocol and runs its

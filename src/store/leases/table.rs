@@ -7,14 +7,14 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use parking_lot::{Mutex, MutexGuard};
 use siphasher::sip128::Hasher128;
 
 use super::block::{Block, Moment};
+use super::cells::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use super::entry::{Entry, Leaving, Spent, Terms, sparing};
 use super::give_back::Return;
 use super::stats::{Figures, LeasesStats};
@@ -320,3 +320,7 @@ fn find(entries: &mut HashTable<Entry>, name: u128) -> Option<&mut Entry> {
 fn hash(name: u128) -> u64 {
     name as u64
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -7,12 +7,12 @@
 use std::hash::{BuildHasher, Hasher};
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use siphasher::sip128::Hasher128;
 
+use super::cells::{AtomicU64, AtomicUsize, Mutex};
 use super::refusal;
 use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, Meter, Operation, Refused, Source};
@@ -101,7 +101,10 @@ impl Refusals {
 
     /// The same, that finds its facts by these keys.
     pub fn keyed(bytes: usize, max_age: Option<Duration>, hash_keys: HashKeys) -> Self {
-        let buckets = bytes.max(BYTES_MIN) / size_of::<Mutex<Bucket>>();
+        Self::with(bytes.max(BYTES_MIN) / size_of::<Mutex<Bucket>>(), max_age, hash_keys)
+    }
+
+    fn with(buckets: usize, max_age: Option<Duration>, hash_keys: HashKeys) -> Self {
         Self {
             buckets: (0..buckets).map(|_| Mutex::default()).collect(),
             hash_keys,
@@ -323,3 +326,7 @@ impl Fact {
         refuses.then(|| refusal(self.after, fits_ever.then_some(wait), now))
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

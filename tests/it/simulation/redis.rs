@@ -148,12 +148,15 @@ impl Redis {
         self.state.lock().is_up = true;
     }
 
-    /// It loses what it holds.
+    /// It loses what it holds, which nobody knows who has not yet lost the connection.
     pub(super) fn forget(&self) {
         let mut state = self.state.lock();
         state.data = empty();
         state.context = lua::Context::default();
-        state.held.clear();
+        let now = Some(Instant::now());
+        state.held.values_mut().for_each(|held| {
+            *held = Held { given_back: now, ..Held::default() };
+        });
     }
 
     /// One more who hears of what is given back.
