@@ -2,7 +2,8 @@
 //! over a simulated Redis, network and clock, and checks after every step.
 //!
 //! A schedule is made of its seed alone, and time is simulated. `SIMULATION_SCHEDULES=10000`
-//! runs that many; `SIMULATION_SEED=...` runs that one, and tells its steps. What is checked
+//! runs that many; `SIMULATION_SEED=...` runs that one, and tells its steps;
+//! `SIMULATION_WHOLE=1` has the whole store in each. What is checked
 //! stands in [`oracle`], [`counters`], [`callers`] and [`recovery`].
 
 #![allow(clippy::print_stdout, reason = "a schedule that is replayed tells its steps")]
@@ -32,8 +33,8 @@ use world::World;
 
 /// How many schedules are run unless the environment says otherwise.
 const SCHEDULES: u64 = 3000;
-/// One of so many has all of the store in it, down to its bytes, and takes the longer.
-const WHOLE: u64 = 1;
+/// One of so many has all of the store in it, down to its bytes, and takes longer.
+const WHOLE: u64 = 12;
 /// How many threads run them.
 const THREADS: usize = 2;
 
@@ -53,7 +54,8 @@ fn play(seed: u64, is_told: bool) -> Played {
     runtime.block_on(async {
         // Pauses of the store are drawn from here.
         fastrand::seed(seed);
-        let depth = if seed % WHOLE == 0 { Depth::Bytes } else { Depth::Batches };
+        let whole = number("SIMULATION_WHOLE").unwrap_or(WHOLE);
+        let depth = if seed % whole == 0 { Depth::Bytes } else { Depth::Batches };
         let mut world = World::new(seed, depth, is_told);
         let outcome = world.play().await;
         Played { digest: world.digest(), figures: world.figures(), outcome }
@@ -70,7 +72,9 @@ fn failure(seed: u64, sum: &Mutex<Figures>) -> Option<String> {
         Err(_) => Err("a panic, told above".to_owned()),
     };
     let problem = outcome.err()?;
-    Some(format!("{problem}\nalone: SIMULATION_SEED={seed} cargo test --test it simulation"))
+    let whole = number("SIMULATION_WHOLE").unwrap_or(WHOLE);
+    let variables = format!("SIMULATION_WHOLE={whole} SIMULATION_SEED={seed}");
+    Some(format!("{problem}\nalone: {variables} cargo test --test it simulation::what"))
 }
 
 fn number(variable: &str) -> Option<u64> {

@@ -133,7 +133,7 @@ impl Store for Link {
             Connection::Whole(_, store) => store.apply(batch).await,
             Connection::Short(short) => short.apply(batch).await,
         };
-        self.oracle.not_sent(batch, &counts);
+        self.oracle.returned(batch, &counts);
         counts
     }
 

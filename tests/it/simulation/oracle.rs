@@ -162,14 +162,18 @@ impl Oracle {
         }
     }
 
-    /// It did certainly not go over the wire.
-    pub(super) fn not_sent(&self, batch: &Batch, counts: &Counts) {
+    /// What came back of it: what certainly did not go over the wire, or was refused and not
+    /// spent, no counter may hold.
+    pub(super) fn returned(&self, batch: &Batch, counts: &Counts) {
         let mut state = self.state.lock();
         for (operation, count) in batch.operations().iter().zip(counts) {
+            let hits = spending(operation);
             if matches!(count, Err(StoreError::Unavailable(_))) {
                 let wire = state.wires.entry(batch.key(operation).to_vec()).or_default();
-                wire.sent -= spending(operation);
-                self.redis.not_sent(&name(batch, operation), spending(operation));
+                wire.sent -= hits;
+                self.redis.not_counted(&name(batch, operation), hits);
+            } else if count.as_ref().is_ok_and(|count| !count.spent) {
+                self.redis.not_counted(&name(batch, operation), hits);
             }
         }
     }

@@ -179,8 +179,8 @@ impl Redis {
         *self.state.lock().sent.entry(name).or_default() += hits;
     }
 
-    /// They were certainly not sent.
-    pub(super) fn not_sent(&self, name: &[u8], hits: u64) {
+    /// They are certainly not counted.
+    pub(super) fn not_counted(&self, name: &[u8], hits: u64) {
         if let Some(sent) = self.state.lock().sent.get_mut(name) {
             *sent -= hits;
         }

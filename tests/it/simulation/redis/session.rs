@@ -156,8 +156,8 @@ impl Session {
 }
 
 impl State {
-    /// What has become of these counters: nothing holds more hits than were ever sent, so none
-    /// was counted twice; and none stays for ever. Tells who listens of what was given back.
+    /// What has become of these counters: none holds more hits than were sent and may have been
+    /// spent, so nothing was counted twice or in spite of a refusal; and none stays for ever. Tells who listens of what was given back.
     fn look_at(&mut self, keys: &[&[u8]]) {
         let published = std::mem::take(&mut self.context.published);
         let now = self.context.now;
@@ -171,7 +171,7 @@ impl State {
             let sent = self.sent.get(key).copied().unwrap_or_default();
             if hits > sent {
                 let key = String::from_utf8_lossy(key);
-                self.problem = Some(format!("counted twice: {hits} hits of {sent} sent: {key}"));
+                self.problem = Some(format!("counted too much: {hits} hits of {sent}: {key}"));
             }
         }
         if let Some(key) = self.context.keys.endless() {
