@@ -41,8 +41,8 @@ pub(crate) mod modelled {
 
     const SEED: u64 = 7;
     /// Orders by chance, and those in which few changes of thread matter most.
-    const RANDOM: usize = 1500;
-    const PCT: usize = 1500;
+    const RANDOM: usize = 1000;
+    const PCT: usize = 1000;
     /// So many changes of thread, as most bugs need no more.
     const CHANGES: usize = 3;
 

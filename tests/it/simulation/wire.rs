@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use parking_lot::Mutex;
-use tidegate::store::redis::{Breaking, RedisConfig, RedisStore, SocketType, Wiring};
 use tidegate::store::Refusals;
+use tidegate::store::redis::{Breaking, RedisConfig, RedisStore, SocketType, Wiring};
 use tokio::sync::watch;
 
 use super::link::{State, TIMEOUT, Weather};

@@ -84,11 +84,7 @@ impl Keyspace {
         Ok(Answer::Number(sum))
     }
 
-    fn expire(
-        &mut self,
-        key: &[u8],
-        (seconds, now): (&[u8], Timestamp),
-    ) -> Result<Answer, String> {
+    fn expire(&mut self, key: &[u8], (seconds, now): (&[u8], Timestamp)) -> Result<Answer, String> {
         let seconds = integer(seconds).ok_or(NO_INTEGER)?;
         let exists = self.get(key, now).is_some();
         if let Some(held) = self.0.get_mut(key) {

@@ -147,8 +147,7 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             if let Ok(error) = table.raw_get::<mlua::LuaString>("err") {
                 return resp::error(&error.to_string_lossy(), out);
             }
-            let elements: Vec<Value> =
-                table.sequence_values().map_while(Result::ok).collect();
+            let elements: Vec<Value> = table.sequence_values().map_while(Result::ok).collect();
             resp::list(elements.len(), out);
             elements.iter().for_each(|element| write(element, out));
         }
