@@ -82,6 +82,7 @@ impl Activity {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::cells::{self, thread};
     use super::*;

@@ -55,7 +55,7 @@ fn play(seed: u64, is_told: bool) -> Played {
         // Pauses of the store are drawn from here.
         fastrand::seed(seed);
         let whole = number("SIMULATION_WHOLE").unwrap_or(WHOLE);
-        let depth = if seed % whole == 0 { Depth::Bytes } else { Depth::Batches };
+        let depth = if seed.is_multiple_of(whole) { Depth::Bytes } else { Depth::Batches };
         let mut world = World::new(seed, depth, is_told);
         let outcome = world.play().await;
         Played { digest: world.digest(), figures: world.figures(), outcome }

@@ -322,5 +322,6 @@ fn hash(name: u128) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "table_tests.rs"]
 mod tests;

@@ -328,5 +328,6 @@ impl Fact {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "table_tests.rs"]
 mod tests;

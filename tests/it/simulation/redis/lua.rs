@@ -139,7 +139,7 @@ fn list(lua: &Lua, texts: &[&[u8]]) -> mlua::Result<Table> {
 /// Writes a value as Redis does: numbers lose their fraction, lists end at the first nothing.
 fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
-        Value::Integer(number) => resp::number(i64::from(*number), out),
+        Value::Integer(number) => resp::number(*number, out),
         Value::Number(number) => resp::number(*number as i64, out),
         Value::String(text) => resp::text(&text.as_bytes(), out),
         Value::Boolean(true) => resp::number(1, out),
