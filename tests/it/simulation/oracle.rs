@@ -56,7 +56,7 @@ pub(super) struct Disturbance {
 }
 
 /// How much has happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) by_store: u64,
     pub(super) by_lease: u64,

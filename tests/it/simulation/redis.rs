@@ -1,8 +1,8 @@
 //! The simulated Redis: one server with a clock of its own, which may die, come back with or
 //! without its data, and tells all who listen of what is given back.
 //!
-//! The memory store counts for it, which runs the same steps as the script (a test of both
-//! stores holds them equal). As in Redis, a counter of a fixed window has the window in its
+//! It takes bytes, and runs the script; or batches, and the memory store counts, which runs the
+//! same steps (a test of both stores holds them equal). As in Redis, a counter of a fixed window has the window in its
 //! name, and all others go by the server's clock.
 
 mod keyspace;
