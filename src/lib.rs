@@ -43,6 +43,7 @@
 //!
 //! | room | purity | what it holds |
 //! |---|---|---|
+//! | [`cells`] | pure | locks and atomics, which tests may put in the hands of a scheduler |
 //! | [`clock`] | reads the clock | the only reader of the wall clock; system or manual |
 //! | [`rules`] | pure | YAML or data to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
 //! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, the algorithms |
@@ -77,6 +78,7 @@
 //! 13. No decision admits more than the limit, whatever fails, unless the limit asks for
 //!     that (`on_store_error: allow`); the simulation looks for it.
 
+pub mod cells;
 pub mod clock;
 pub mod rules;
 pub mod limiter;

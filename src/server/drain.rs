@@ -1,10 +1,12 @@
 //! Coming to an end: the stages of a shutdown, and what is still under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+
+use super::cells::{AtomicU64, AtomicUsize};
 
 /// The stages of a shutdown. Each implies those before it.
 #[derive(Clone, Debug, Default)]
@@ -76,5 +78,36 @@ impl Activity {
             tokio::time::sleep(LOOK).await;
             quiet = if self.under_way() == 0 { quiet + 1 } else { 0 };
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::cells::{self, thread};
+    use super::*;
+
+    #[test]
+    fn no_more_are_under_way_than_there_is_room_for() {
+        cells::check(|| {
+            let activity = Arc::new(Activity::new(2));
+            let inside = Arc::new(AtomicUsize::new(0));
+            let ask = |activity: Arc<Activity>, inside: Arc<AtomicUsize>| {
+                let ask_once = move || match activity.begin() {
+                    Ok(_mark) => {
+                        assert!(inside.fetch_add(1, Ordering::Relaxed) < 2);
+                        inside.fetch_sub(1, Ordering::Relaxed);
+                        0
+                    }
+                    Err(_) => 1,
+                };
+                move || (0..2).map(|_| ask_once()).sum::<u64>()
+            };
+            let asking = |_| thread::spawn(ask(Arc::clone(&activity), Arc::clone(&inside)));
+            let threads = [0, 1, 2].map(asking);
+            let refused: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+            assert_eq!((activity.under_way(), activity.refused()), (0, refused));
+            assert!(activity.begin().is_ok(), "there is room");
+        });
     }
 }

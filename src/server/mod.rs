@@ -18,6 +18,10 @@ mod session;
 mod socket;
 mod stats;
 pub mod status;
+#[cfg(test)]
+mod threads;
+
+use crate::cells;
 
 pub use accept::{Arrivals, Host, Places, deal};
 pub use answer::{Answered, Front};

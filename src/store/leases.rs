@@ -21,6 +21,8 @@ mod entry;
 mod give_back;
 mod stats;
 mod table;
+#[cfg(test)]
+mod threads;
 mod top_up;
 
 use std::iter;
@@ -32,6 +34,7 @@ pub use stats::LeasesStats;
 pub use table::{LeaseConfig, LeaseTable};
 
 use super::{Abilities, Counts, Store, StoreError};
+use crate::cells;
 use crate::limiter::{Action, Batch, NewOperation, Operation, Refused, RefusedSets, is_refused};
 use crate::rules::{Accuracy, Algorithm};
 use entry::Spent;

@@ -23,6 +23,7 @@
 mod abilities;
 mod any;
 mod fallback;
+mod hash_keys;
 mod leases;
 pub mod memcached;
 pub mod memory;
@@ -34,6 +35,7 @@ mod split;
 pub use abilities::Abilities;
 pub use any::AnyStore;
 pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats};
+pub use hash_keys::HashKeys;
 pub use leases::{LeaseConfig, LeaseTable, Leases, LeasesStats};
 pub use refusals::{RefusalCache, Refusals};
 

@@ -25,7 +25,10 @@ mod roll;
 mod script;
 mod sentinel;
 mod slots;
+#[cfg(test)]
+mod threads;
 mod topology;
+mod wiring;
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +45,7 @@ pub use link::Circuit;
 pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
 pub use roll::Roll;
+pub use wiring::{Opening, Wiring};
 
 use cluster::Cluster;
 use dial::Dialer;
@@ -52,6 +56,7 @@ use node::Node;
 use super::refusals::Refusals;
 use super::split;
 use super::{Counts, Store, StoreError};
+use crate::cells;
 use crate::limiter::Batch;
 
 /// Counters in one Redis or a Redis Cluster, or whatever speaks its protocol and runs its

@@ -13,6 +13,8 @@
 //! Sets that spend all or nothing always ask the store.
 
 mod table;
+#[cfg(test)]
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::{Abilities, Counts, Store, StoreError};
+use crate::cells;
 use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, NewOperation, Operation, Part, RefusedSets, Source};
 use table::Ticket;

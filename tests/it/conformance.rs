@@ -1,7 +1,6 @@
 //! Replays the transcripts of envoyproxy/ratelimit against every store.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use tidegate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLi
 
 use crate::support::certs::Authority;
 use crate::support::cluster::RedisCluster;
+use crate::support::conversations::conversations;
 use crate::support::memcached::MemcachedServer;
 use crate::support::redis::RedisServer;
 use crate::support::sentinels::Watched;
@@ -30,7 +30,7 @@ const CODES: [(&str, &str); 1] = [("UNKNOWN", "InvalidArgument")];
 
 #[tokio::test]
 async fn the_memory_store_answers_as_the_reference() {
-    for (name, transcript) in transcripts() {
+    for (name, transcript) in conversations() {
         replay(&name, &transcript, stores::memory()).await;
     }
 }
@@ -58,7 +58,7 @@ async fn the_primary_of_sentinels_answers_as_the_reference_and_leaves_the_same_k
 /// All conversations with one store, which counts in one server.
 async fn replay_all(server: &RedisServer, store: RedisStore) {
     let store = Arc::new(store);
-    for (name, transcript) in transcripts() {
+    for (name, transcript) in conversations() {
         let _: () = server.command(&["FLUSHALL"]);
         replay(&name, &transcript, Arc::clone(&store)).await;
         if let Some(expected) = transcript.get("redis") {
@@ -72,7 +72,7 @@ async fn replay_all(server: &RedisServer, store: RedisStore) {
 async fn the_memcached_store_answers_as_the_reference_and_uses_the_same_keys() {
     let server = MemcachedServer::start();
     let mut replayed = 0;
-    for (name, transcript) in transcripts() {
+    for (name, transcript) in conversations() {
         // memcached has no step over several counters.
         if transcript["env"].get("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT").is_some() {
             continue;
@@ -98,7 +98,7 @@ async fn the_memcached_store_answers_as_the_reference_and_uses_the_same_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_answers_as_the_reference_and_leaves_the_same_keys() {
     let cluster = RedisCluster::start();
-    for (name, transcript) in transcripts() {
+    for (name, transcript) in conversations() {
         cluster.flush();
         replay(&name, &transcript, stores::cluster(&cluster).await).await;
         if let Some(expected) = transcript.get("redis") {
@@ -113,7 +113,7 @@ async fn a_cluster_answers_as_the_reference_and_leaves_the_same_keys() {
 #[tokio::test]
 async fn a_pair_answers_as_the_reference_and_leaves_the_same_keys() {
     let (main, second) = (RedisServer::start(), RedisServer::start());
-    for (name, transcript) in transcripts() {
+    for (name, transcript) in conversations() {
         [&main, &second].iter().for_each(|server| server.command(&["FLUSHALL"]));
         replay(&name, &transcript, stores::per_second(&main, &second).await).await;
         if let Some(expected) = transcript.get("redis") {
@@ -122,20 +122,6 @@ async fn a_pair_answers_as_the_reference_and_leaves_the_same_keys() {
             assert_eq!(sorted(found), sorted(expected), "{name}: keys in both");
         }
     }
-}
-
-fn transcripts() -> Vec<(String, Value)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> =
-        files.filter(|path| path.extension().is_some_and(|e| e == "json")).collect();
-    files.sort();
-    assert_eq!(files.len(), 184);
-    let read = |path: &Path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    files
-        .iter()
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), read(path)))
-        .collect()
 }
 
 /// One conversation with one server.

@@ -17,7 +17,7 @@ use super::reserve::hits;
 use crate::clock::{Clock, Timestamp};
 use crate::limiter::{Action, Batch, Count, Meter, NewOperation, Operation, Refused};
 use crate::rules::Algorithm;
-use crate::store::{Store, StoreError};
+use crate::store::{HashKeys, Store, StoreError};
 
 /// How many counters may be owed, and how many bytes their keys may have together.
 const COUNTERS: usize = 100_000;
@@ -37,9 +37,9 @@ pub(super) struct Debts {
     unpaid: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
-    debts: HashMap<Name, Debt>,
+    debts: HashMap<Name, Debt, HashKeys>,
     key_bytes: usize,
 }
 
@@ -54,10 +54,10 @@ struct Debt {
 
 impl Debts {
     /// None.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, hash_keys: HashKeys) -> Self {
         Self {
             clock,
-            held: Mutex::default(),
+            held: Mutex::new(Held { debts: HashMap::with_hasher(hash_keys), key_bytes: 0 }),
             is_empty: AtomicBool::new(true),
             is_under_way: AtomicBool::new(false),
             repaid: AtomicU64::new(0),

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::limiter::{Action, Batch, Count, Operation, Source};
 use crate::rules::OnStoreError;
 use crate::store::memory::MemoryStore;
-use crate::store::{Counts, StoreError};
+use crate::store::{Counts, HashKeys, StoreError};
 
 /// How long to wait before the same hits may fit, for who is refused unseen. Nobody knows;
 /// a store that is back is found within a second.
@@ -60,10 +60,15 @@ impl Reserve {
     /// What stands in for a store of which nothing is known yet. `clock` dates what the store
     /// is told later.
     pub fn new(config: FallbackConfig, clock: Clock) -> Self {
+        Self::keyed(config, clock, HashKeys::default())
+    }
+
+    /// The same, that finds what it owes by these keys.
+    pub fn keyed(config: FallbackConfig, clock: Clock, hash_keys: HashKeys) -> Self {
         Self {
             config,
             local: Local::new(config.replicas, config.max_counters),
-            debts: Arc::new(Debts::new(clock)),
+            debts: Arc::new(Debts::new(clock, hash_keys)),
             outage: Outage::default(),
             late: AtomicU64::new(0),
         }

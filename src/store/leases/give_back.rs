@@ -27,7 +27,7 @@ const TOGETHER: usize = 250;
 pub(super) struct Return {
     key: Box<[u8]>,
     meter: Meter,
-    hits: u64,
+    pub(super) hits: u64,
     /// When they were counted, by the store's clock and before that by ours.
     at: Timestamp,
     sent: Timestamp,

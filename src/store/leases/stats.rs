@@ -1,6 +1,8 @@
 //! What leases did, in figures.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::cells::AtomicU64;
 
 /// Figures for metrics; all but the first two since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,16 +5,16 @@
 //! finds no place is counted exactly. Who asks the store for a block stands in `top_up`, who
 //! gives back in `give_back`.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use parking_lot::{Mutex, MutexGuard};
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::Hasher128;
 
 use super::block::{Block, Moment};
+use super::cells::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use super::entry::{Entry, Leaving, Spent, Terms, sparing};
 use super::give_back::Return;
 use super::stats::{Figures, LeasesStats};
@@ -22,6 +22,7 @@ use super::top_up::{Order, Outcome};
 use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, Meter, Operation};
 use crate::rules::Algorithm;
+use crate::store::HashKeys;
 
 const SHARDS: usize = 64;
 /// The fewest processes that a limit is divided by: there may be more than one knows of.
@@ -55,7 +56,7 @@ pub struct LeaseTable {
     /// Who sends it there; the end waits for its turn.
     pub(super) sending: tokio::sync::Mutex<()>,
     shards: Box<[Padded]>,
-    hash_keys: (u64, u64),
+    hash_keys: HashKeys,
     max_leases: usize,
     entries: AtomicUsize,
     blocks: AtomicU64,
@@ -77,14 +78,18 @@ struct Shard {
 impl LeaseTable {
     /// An empty table.
     pub fn new(config: LeaseConfig) -> Self {
-        let random = RandomState::new();
+        Self::keyed(config, HashKeys::default())
+    }
+
+    /// The same, that finds its entries by these keys.
+    pub fn keyed(config: LeaseConfig, hash_keys: HashKeys) -> Self {
         Self {
             terms: Terms { period: config.period, sharers: sharers(config.replicas).into() },
             figures: Figures::default(),
             returns: Mutex::default(),
             sending: tokio::sync::Mutex::default(),
             shards: (0..SHARDS).map(|_| Padded::default()).collect(),
-            hash_keys: (random.hash_one(0), random.hash_one(1)),
+            hash_keys,
             max_leases: config.max_leases,
             entries: AtomicUsize::new(0),
             blocks: AtomicU64::new(0),
@@ -124,7 +129,7 @@ impl LeaseTable {
 
     /// Stands for a counter key, an algorithm and a window length: 128 bits of a keyed hash.
     pub(super) fn name(&self, batch: &Batch, operation: &Operation) -> u128 {
-        let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
+        let mut hasher = self.hash_keys.build_hasher();
         hasher.write(batch.key(operation));
         hasher.write_u8(match operation.meter.algorithm {
             Algorithm::FixedWindow => 0,
@@ -323,3 +328,8 @@ fn find(entries: &mut HashTable<Entry>, name: u128) -> Option<&mut Entry> {
 fn hash(name: u128) -> u64 {
     name as u64
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -74,7 +74,8 @@ impl Order {
         self.settle(outcome);
     }
 
-    fn settle(&mut self, outcome: Outcome) {
+    /// Notes what became of it.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
         self.settled = true;
         self.table.settle(self, outcome);
     }

@@ -12,11 +12,12 @@
 //!
 //! Pure but for a lock; moments come from outside.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::cells::{AtomicBool, AtomicU64, Mutex};
 
 /// When a server is not asked any more, beside those that do not answer at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +121,19 @@ impl Default for Breaking {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::cells::{self, thread};
     use super::*;
+
+    const TERMS: Breaking = Breaking { slow_after: Duration::from_millis(10), slow_calls: 3 };
 
     /// What becomes of the circuit with calls that began and ended at these milliseconds;
     /// slow are those over ten, and three open it.
     fn check(calls: &[(u64, u64)], expected: &[Option<Change>]) {
-        let terms = Breaking { slow_after: Duration::from_millis(10), slow_calls: 3 };
-        let (breaker, zero) = (Breaker::new(terms), Instant::now());
+        let (breaker, zero) = (Breaker::new(TERMS), Instant::now());
         let at = |millis| zero + Duration::from_millis(millis);
         let changes: Vec<_> =
             calls.iter().map(|&(start, end)| breaker.answered(at(start), at(end))).collect();
@@ -136,23 +142,59 @@ mod tests {
 
     #[test]
     fn several_slow_calls_in_a_row_open_it_and_a_quick_one_closes_it() {
-        use Change::{Closed, Opened};
-        check(&[(0, 20), (20, 40), (40, 60)], &[None, None, Some(Opened)]);
-        check(&[(0, 20), (20, 40), (40, 41), (50, 70), (70, 90)], &[None; 5]);
-        check(&[(0, 20), (5, 21), (6, 22), (7, 23), (8, 24)], &[None; 5]);
-        let opened = [None, None, Some(Opened), None, Some(Closed), None];
-        check(&[(0, 20), (20, 40), (40, 60), (60, 90), (90, 99), (99, 120)], &opened);
+        cells::check_alone(|| {
+            use Change::{Closed, Opened};
+            check(&[(0, 20), (20, 40), (40, 60)], &[None, None, Some(Opened)]);
+            check(&[(0, 20), (20, 40), (40, 41), (50, 70), (70, 90)], &[None; 5]);
+            check(&[(0, 20), (5, 21), (6, 22), (7, 23), (8, 24)], &[None; 5]);
+            let opened = [None, None, Some(Opened), None, Some(Closed), None];
+            check(&[(0, 20), (20, 40), (40, 60), (60, 90), (90, 99), (99, 120)], &opened);
+        });
     }
 
     #[test]
     fn a_lost_call_opens_it_once() {
-        let breaker = Breaker::new(Breaking::default());
-        assert_eq!((breaker.lost(), breaker.lost()), (Some(Change::Opened), None));
-        assert!(breaker.is_open());
-        assert_eq!((breaker.close(), breaker.close()), (Some(Change::Closed), None));
-        assert_eq!((breaker.is_open(), breaker.opened()), (false, 1));
-        let now = Instant::now();
-        breaker.lost();
-        assert_eq!(breaker.answered(now, now + Duration::from_secs(9)), Some(Change::Closed));
+        cells::check_alone(|| {
+            let breaker = Breaker::new(Breaking::default());
+            assert_eq!((breaker.lost(), breaker.lost()), (Some(Change::Opened), None));
+            assert!(breaker.is_open());
+            assert_eq!((breaker.close(), breaker.close()), (Some(Change::Closed), None));
+            assert_eq!((breaker.is_open(), breaker.opened()), (false, 1));
+            let now = Instant::now();
+            breaker.lost();
+            let later = now + Duration::from_secs(9);
+            assert_eq!(breaker.answered(now, later), Some(Change::Closed));
+        });
+    }
+
+    #[test]
+    fn threads_tell_each_change_once_and_leave_nothing_behind() {
+        cells::check(|| {
+            let (breaker, zero) = (Arc::new(Breaker::new(TERMS)), Instant::now());
+            let at = move |millis| zero + Duration::from_millis(millis);
+            let slow = |breaker: Arc<Breaker>| {
+                move || {
+                    let calls = [(0, 20), (20, 40), (40, 60)];
+                    calls.map(|(start, end)| breaker.answered(at(start), at(end))).to_vec()
+                }
+            };
+            let quick = |breaker: Arc<Breaker>| {
+                move || vec![breaker.lost(), breaker.answered(at(0), at(1)), breaker.close()]
+            };
+            let threads = [
+                thread::spawn(slow(Arc::clone(&breaker))),
+                thread::spawn(quick(Arc::clone(&breaker))),
+                thread::spawn(quick(Arc::clone(&breaker))),
+            ];
+            let changes = threads.into_iter().flat_map(|thread| thread.join().unwrap());
+            let changes: Vec<Change> = changes.flatten().collect();
+            let count = |one| changes.iter().filter(|change| **change == one).count();
+            let (opened, closed) = (count(Change::Opened), count(Change::Closed));
+            assert_eq!(opened as u64, breaker.opened());
+            assert_eq!(opened, closed + usize::from(breaker.is_open()), "{changes:?}");
+            breaker.close();
+            assert!(!breaker.is_open());
+            assert_eq!(breaker.slow.lock().calls, 0, "slow calls of before are held against it");
+        });
     }
 }

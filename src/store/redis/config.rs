@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::address::{Address, Place, RedisConfigError, SocketType};
 use super::breaker::Breaking;
 use super::login::{Credentials, Login};
+use super::wiring::Wiring;
 use crate::store::secret::Secret;
 use crate::tls::ClientTls;
 
@@ -65,6 +66,8 @@ pub struct Dialing {
     pub connect_timeout: Duration,
     /// When the server is not asked any more. Nothing is slow.
     pub breaking: Breaking,
+    /// What carries its bytes. Sockets.
+    pub wiring: Wiring,
 }
 
 /// The clock of sliding windows and buckets. (Fixed windows go by the batch's, as
@@ -152,6 +155,7 @@ impl RedisConfig {
                 tls: place.is_encrypted.then(ClientTls::default),
                 connect_timeout: Duration::from_secs(1),
                 breaking: Breaking::default(),
+                wiring: Wiring::default(),
             },
             timeout: Duration::from_millis(500),
             expiration_jitter_max_secs: 0,

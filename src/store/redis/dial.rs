@@ -66,6 +66,7 @@ impl Dialer {
             Ok(self.refusals.is_some() && subscribe(&mut connection).await)
         };
         let hears = tokio::select! {
+            biased;
             prepared = within(STEP, prepared) => prepared?,
             _ = &mut driver => return Err(broken()),
         };
@@ -112,6 +113,9 @@ async fn connect_as(
     let login = dialing.login.read().await?;
     let greeting = greeting(dialing, login).set_protocol(speech.0);
     let speech = (greeting, speech.1);
+    if let Some(stream) = dialing.wiring.open(address).await? {
+        return greet(speech, stream).await;
+    }
     match address {
         Address::Tcp(host, port) => {
             // Files that cannot be read are worth a word, whether the server is there or not.

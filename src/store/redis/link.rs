@@ -231,6 +231,7 @@ impl Link {
         self.up.send_replace(true);
         let closed = || "the connection was closed".to_owned();
         let reason = tokio::select! {
+            biased;
             _ = &mut driver => closed(),
             fault = fault.recv() => fault.unwrap_or_else(closed),
             reason = moved => reason,
@@ -273,8 +274,11 @@ impl Link {
             }
             Some(Change::Closed) => tracing::info!(server, "Redis answers again in time"),
         }
-        let is_up = self.is_connected() && !self.breaker.is_open();
-        self.up.send_if_modified(|up| std::mem::replace(up, is_up) != is_up);
+        // Who sends last has looked last.
+        self.up.send_if_modified(|up| {
+            let is_up = self.is_connected() && !self.breaker.is_open();
+            std::mem::replace(up, is_up) != is_up
+        });
     }
 
     fn set_hears(&self, hears: bool) {

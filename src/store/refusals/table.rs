@@ -4,19 +4,20 @@
 //! or takes that of the fact which ends soonest. Forgetting a counter also voids the facts
 //! about its places that are still under way: they were asked for before it.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::Hasher128;
 
+use super::cells::{AtomicU64, AtomicUsize, Mutex};
 use super::refusal;
 use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, Meter, Operation, Refused, Source};
 use crate::rules::Algorithm;
+use crate::store::HashKeys;
 
 /// Places for the counters of one hash.
 const PLACES: usize = 4;
@@ -28,7 +29,7 @@ const BYTES_MIN: usize = 512 * 1024;
 #[derive(Debug)]
 pub struct Refusals {
     buckets: Box<[Mutex<Bucket>]>,
-    hash_keys: (u64, u64),
+    hash_keys: HashKeys,
     max_age: Option<Duration>,
     /// Listeners that do not hear.
     deaf: AtomicUsize,
@@ -95,11 +96,18 @@ impl Refusals {
     /// An empty table of about `bytes`, at least 512 KiB. Facts end after `max_age` at the
     /// latest; a store that cannot tell what other processes give back needs that.
     pub fn new(bytes: usize, max_age: Option<Duration>) -> Self {
-        let buckets = bytes.max(BYTES_MIN) / size_of::<Mutex<Bucket>>();
-        let random = RandomState::new();
+        Self::keyed(bytes, max_age, HashKeys::default())
+    }
+
+    /// The same, that finds its facts by these keys.
+    pub fn keyed(bytes: usize, max_age: Option<Duration>, hash_keys: HashKeys) -> Self {
+        Self::with(bytes.max(BYTES_MIN) / size_of::<Mutex<Bucket>>(), max_age, hash_keys)
+    }
+
+    fn with(buckets: usize, max_age: Option<Duration>, hash_keys: HashKeys) -> Self {
         Self {
             buckets: (0..buckets).map(|_| Mutex::default()).collect(),
-            hash_keys: (random.hash_one(0), random.hash_one(1)),
+            hash_keys,
             max_age,
             deaf: AtomicUsize::new(0),
             lookups: AtomicU64::new(0),
@@ -113,7 +121,7 @@ impl Refusals {
     /// Forgets the counter that a store holds under `key`: the counter key and, of a fixed
     /// window, the second of its start in decimal.
     pub fn forget(&self, key: &[u8]) {
-        let mut hasher = self.hasher();
+        let mut hasher = self.hash_keys.build_hasher();
         hasher.write(key);
         self.forget_name(hasher.finish128().as_u128());
     }
@@ -153,7 +161,7 @@ impl Refusals {
 
     /// To be taken before the store is asked.
     pub(super) fn ticket(&self, batch: &Batch, operation: &Operation) -> Ticket {
-        let mut hasher = self.hasher();
+        let mut hasher = self.hash_keys.build_hasher();
         hasher.write(batch.key(operation));
         if operation.meter.algorithm == Algorithm::FixedWindow {
             let mut digits = [0; 20];
@@ -222,10 +230,6 @@ impl Refusals {
         if let Some(place) = bucket.place_of(name) {
             *place = None;
         }
-    }
-
-    fn hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1)
     }
 
     fn bucket(&self, name: u128) -> &Mutex<Bucket> {
@@ -322,3 +326,8 @@ impl Fact {
         refuses.then(|| refusal(self.after, fits_ever.then_some(wait), now))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "table_tests.rs"]
+mod tests;

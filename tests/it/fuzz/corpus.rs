@@ -14,17 +14,14 @@ use tidegate::wire::pb::ratelimit::config::ratelimit::v3 as config;
 
 use super::targets::environment::PASSWORD;
 use super::targets::rules::SEPARATOR;
+use crate::support::conversations::conversations;
 
 /// The conversations with the reference, every third of the random ones.
 fn transcripts() -> Vec<Value> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let mut files: Vec<_> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    let is_random = |path: &Path| path.to_string_lossy().contains("random-");
-    let kept = files.iter().enumerate().filter(|(i, path)| !is_random(path) || i % 3 == 0);
-    kept.map(|(_, path)| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()).collect()
+    let is_kept =
+        |(i, (name, _)): &(usize, (String, Value))| !name.contains("random-") || i % 3 == 0;
+    let kept = conversations().into_iter().enumerate().filter(is_kept);
+    kept.map(|(_, (_, conversation))| conversation).collect()
 }
 
 /// Requests in JSON: those of the conversations, asked of the domains that there are here.

@@ -1,10 +1,11 @@
 //! The way from one replica to the simulated Redis: a few connections that delay, lose, break,
 //! and fall silent.
 //!
-//! It says what the real link says. [`StoreError::Unavailable`] is certain: nothing was sent.
-//! What was sent and not answered is [`StoreError::Broken`] or [`StoreError::Timeout`], and
-//! may arrive all the same. While a connection does not hear what others give back, its
-//! listener says so. The circuit breaker is part of the real link and not simulated.
+//! In some schedules each is a [`RedisStore`] with all that belongs to it, over simulated
+//! bytes. In the others it is short: it says what a real one would say, which costs less.
+//! [`StoreError::Unavailable`] is certain: nothing was sent. What was sent and not answered
+//! is [`StoreError::Broken`] or [`StoreError::Timeout`], and may arrive all the same. While a
+//! connection does not hear what others give back, its listener says so.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -13,13 +14,13 @@ use std::time::Duration;
 use fastrand::Rng;
 use parking_lot::Mutex;
 use tidegate::limiter::Batch;
-use tidegate::store::refusals::Listener;
+use tidegate::store::redis::RedisStore;
 use tidegate::store::{Counts, Refusals, Store, StoreError};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 
 use super::oracle::Oracle;
 use super::redis::Redis;
+use super::short::Short;
+use super::wire::Wire;
 
 /// How long a call waits for what was lost.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(200);
@@ -51,16 +52,24 @@ pub(super) enum State {
     Silent,
 }
 
-struct Connection {
-    state: watch::Sender<State>,
-    listener: Mutex<Option<Listener>>,
+/// What stands below the decorators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The store itself, which sends bytes.
+    Bytes,
+    /// What says what the store would say.
+    Batches,
+}
+
+enum Connection {
+    Whole(Arc<Wire>, RedisStore),
+    Short(Short),
 }
 
 /// The connections of a replica.
 pub(super) struct Link {
     redis: Arc<Redis>,
     oracle: Arc<Oracle>,
-    weather: Arc<Mutex<Weather>>,
     rng: Mutex<Rng>,
     connections: Vec<Connection>,
     is_dead: AtomicBool,
@@ -70,19 +79,23 @@ impl Link {
     /// Some connections to a server; they work if it does.
     pub(super) fn new(
         (redis, oracle): (&Arc<Redis>, &Arc<Oracle>),
-        weather: &Arc<Mutex<Weather>>,
+        (depth, weather): (Depth, &Arc<Mutex<Weather>>),
         refusals: Option<&Arc<Refusals>>,
         mut rng: Rng,
     ) -> Arc<Self> {
-        let connection = |_| Connection {
-            state: watch::Sender::new(State::Down),
-            listener: Mutex::new(refusals.map(Refusals::listener)),
+        let connections = rng.usize(1..=2);
+        let connection = |_| match depth {
+            Depth::Bytes => {
+                let (wire, store) = Wire::new(redis, weather, refusals, rng.fork());
+                Connection::Whole(wire, store)
+            }
+            Depth::Batches => Connection::Short(Short::new(redis, weather, refusals, rng.fork())),
         };
+        let connections = (0..connections).map(connection).collect();
         let link = Self {
             redis: Arc::clone(redis),
             oracle: Arc::clone(oracle),
-            weather: Arc::clone(weather),
-            connections: (0..rng.usize(1..=2)).map(connection).collect(),
+            connections,
             rng: Mutex::new(rng),
             is_dead: AtomicBool::new(false),
         };
@@ -99,10 +112,9 @@ impl Link {
     pub(super) fn put(&self, at: usize, state: State) {
         let is_possible = self.redis.boot().is_some() && !self.is_dead.load(SeqCst);
         let state = if is_possible { state } else { State::Down };
-        let connection = &self.connections[at];
-        connection.state.send_replace(state);
-        if let Some(listener) = &mut *connection.listener.lock() {
-            listener.set(state == State::Up);
+        match &self.connections[at] {
+            Connection::Whole(wire, _) => wire.put(state),
+            Connection::Short(short) => short.put(state),
         }
     }
 
@@ -111,69 +123,28 @@ impl Link {
         self.is_dead.store(true, SeqCst);
         (0..self.connections.len()).for_each(|at| self.put(at, State::Down));
     }
-
-    /// What is sent arrives, whether or not the caller waits for it.
-    async fn send(&self, batch: &Batch, state: State) -> Counts {
-        let Weather { delay, lost_requests, lost_answers } = *self.weather.lock();
-        let (there, back, luck) = {
-            let mut rng = self.rng.lock();
-            let mut way = || delay.mul_f64(rng.f64());
-            (way(), way(), rng.u8(0..100))
-        };
-        if state == State::Silent || luck < lost_requests {
-            return std::future::pending().await;
-        }
-        let (redis, batch, boot) = (Arc::clone(&self.redis), batch.clone(), self.redis.boot());
-        let sent = tokio::spawn(async move {
-            pause(there).await;
-            // A server that has died meanwhile has not read it.
-            let counts = (redis.boot() == boot).then(|| redis.apply(&batch));
-            pause(back).await;
-            counts
-        });
-        match sent.await.expect("the server works") {
-            Some(counts) if luck >= lost_requests + lost_answers => counts,
-            _ => std::future::pending().await,
-        }
-    }
-}
-
-async fn pause(span: Duration) {
-    if !span.is_zero() {
-        sleep(span).await;
-    }
-}
-
-fn all(batch: &Batch, error: &StoreError) -> Counts {
-    batch.operations().iter().map(|_| Err(error.clone())).collect()
 }
 
 impl Store for Link {
     async fn apply(&self, batch: &Batch) -> Counts {
         let at = self.rng.lock().usize(..self.connections.len());
-        let mut state = self.connections[at].state.subscribe();
-        let now = *state.borrow_and_update();
-        if now == State::Down {
-            return all(batch, &StoreError::Unavailable("no connection".to_owned()));
-        }
         self.oracle.sent(batch);
-        tokio::select! {
-            biased;
-            _ = state.wait_for(|state| *state == State::Down) => {
-                all(batch, &StoreError::Broken("reset".to_owned()))
-            }
-            answer = timeout(TIMEOUT, self.send(batch, now)) => {
-                answer.unwrap_or_else(|_| all(batch, &StoreError::Timeout(TIMEOUT)))
-            }
-        }
+        let counts = match &self.connections[at] {
+            Connection::Whole(_, store) => store.apply(batch).await,
+            Connection::Short(short) => short.apply(batch).await,
+        };
+        self.oracle.returned(batch, &counts);
+        counts
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        let is_up = |connection: &Connection| *connection.state.borrow() == State::Up;
-        match self.connections.iter().all(is_up) {
-            true => Ok(()),
-            false => Err(StoreError::Unavailable("no connection".to_owned())),
+        for connection in &self.connections {
+            match connection {
+                Connection::Whole(_, store) => store.probe().await?,
+                Connection::Short(short) => short.probe()?,
+            }
         }
+        Ok(())
     }
 
     fn name(&self) -> &'static str {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tidegate::clock::Timestamp;
 use tidegate::limiter::{Action, Batch, Count, Meter, Operation, RefusedSets, Source, is_refused};
 use tidegate::rules::{Accuracy, Algorithm, OnStoreError};
-use tidegate::store::Counts;
+use tidegate::store::{Counts, StoreError};
 use tokio::time::Instant;
 
 use super::counters::{Counter, Share};
@@ -56,7 +56,7 @@ pub(super) struct Disturbance {
 }
 
 /// How much has happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) by_store: u64,
     pub(super) by_lease: u64,
@@ -102,7 +102,7 @@ impl Oracle {
 
     /// What is wrong, if anything.
     pub(super) fn problem(&self) -> Option<String> {
-        self.state.lock().problems.first().cloned()
+        self.state.lock().problems.first().cloned().or_else(|| self.redis.problem())
     }
 
     /// Notes what is wrong.
@@ -153,10 +153,27 @@ impl Oracle {
             let key = batch.key(operation);
             let wire = state.wires.entry(key.to_vec()).or_default();
             wire.sent += spending(operation);
+            self.redis.sent(name(batch, operation), spending(operation));
             if !wire.is_leased && wire.sent > wire.asked {
                 let Wire { asked, sent, .. } = *wire;
                 let key = String::from_utf8_lossy(key).into_owned();
                 state.problems.push(format!("repeated: {sent} hits sent of {asked}: {key}"));
+            }
+        }
+    }
+
+    /// What came back of it: what certainly did not go over the wire, or was refused and not
+    /// spent, no counter may hold.
+    pub(super) fn returned(&self, batch: &Batch, counts: &Counts) {
+        let mut state = self.state.lock();
+        for (operation, count) in batch.operations().iter().zip(counts) {
+            let hits = spending(operation);
+            if matches!(count, Err(StoreError::Unavailable(_))) {
+                let wire = state.wires.entry(batch.key(operation).to_vec()).or_default();
+                wire.sent -= hits;
+                self.redis.not_counted(&name(batch, operation), hits);
+            } else if count.as_ref().is_ok_and(|count| !count.spent) {
+                self.redis.not_counted(&name(batch, operation), hits);
             }
         }
     }
@@ -240,7 +257,7 @@ impl Oracle {
 fn remembered(operation: &Operation, held: &Held, count: &Count) -> Option<String> {
     let (hits, most) = (spending(operation), u64::from(operation.meter.rate));
     let is_fixed = operation.meter.algorithm == Algorithm::FixedWindow;
-    let was_told = held.given_back.is_none_or(|then| then.elapsed() > TELLING);
+    let was_told = held.is_told && held.given_back.is_none_or(|then| then.elapsed() > TELLING);
     let is_wrong = count.admitted || (is_fixed && held.after + hits <= most && was_told);
     (count.source == Source::RefusalCache && is_wrong)
         .then(|| format!("refused from memory: {hits} hits on {held:?} of {most}, {operation:?}"))
@@ -270,7 +287,7 @@ fn stands_in_as_it_says(operation: &Operation, count: &Count, hits: u64) -> Opti
 fn all_or_nothing(
     batch: &Batch,
     set: &[Operation],
-    counts: &[&Result<Count, tidegate::store::StoreError>],
+    counts: &[&Result<Count, StoreError>],
 ) -> Option<String> {
     if set.len() < 2 || batch.refused_sets != RefusedSets::SpendNothing {
         return None;

@@ -42,6 +42,7 @@ impl World {
         }
         self.admits_again().await?;
         self.checked()?;
+        self.replicas.clear();
         sleep(Duration::from_secs(1)).await;
         match Handle::current().metrics().num_alive_tasks() {
             0 => Ok(()),

@@ -1,9 +1,14 @@
 //! The simulated Redis: one server with a clock of its own, which may die, come back with or
 //! without its data, and tells all who listen of what is given back.
 //!
-//! The memory store counts for it, which runs the same steps as the script (a test of both
-//! stores holds them equal). As in Redis, a counter of a fixed window has the window in its
+//! It takes bytes, and runs the script; or batches, and the memory store counts, which runs the
+//! same steps (a test of both stores holds them equal). As in Redis, a counter of a fixed window has the window in its
 //! name, and all others go by the server's clock.
+
+mod keyspace;
+mod lua;
+mod resp;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +22,8 @@ use tidegate::rules::Algorithm;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
 use tidegate::store::{Counts, Refusals, Store};
 use tokio::time::{Instant, sleep};
+
+pub(super) use session::Session;
 
 /// Longer than anything that is simulated.
 const FOR_EVER: Window = Window::from_secs(1 << 40);
@@ -40,15 +47,32 @@ struct State {
     /// What each counter of a fixed window holds, and when it was last given back to.
     held: HashMap<Vec<u8>, Held>,
     listeners: Vec<Arc<Refusals>>,
+    /// What is held for those who send bytes.
+    context: lua::Context,
+    /// The name of the script that it knows.
+    script: Option<Vec<u8>>,
+    sessions: u64,
+    subscribers: Vec<session::Subscriber>,
+    /// The hits that were ever sent for a counter.
+    sent: HashMap<Vec<u8>, u64>,
+    problem: Option<String>,
 }
 
 /// A counter of a fixed window.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     /// Its hits.
     pub(super) after: u64,
     /// When hits were given back to it.
     pub(super) given_back: Option<Instant>,
+    /// Whether all who listen were told of it, or know that they are deaf.
+    pub(super) is_told: bool,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { after: 0, given_back: None, is_told: true }
+    }
 }
 
 /// The name of a counter in the server.
@@ -74,6 +98,12 @@ impl Redis {
             boots: 0,
             held: HashMap::new(),
             listeners: Vec::new(),
+            context: lua::Context::default(),
+            script: None,
+            sessions: 0,
+            subscribers: Vec::new(),
+            sent: HashMap::new(),
+            problem: None,
         };
         Arc::new(Self { state: Mutex::new(state), began: Instant::now(), epoch, drift })
     }
@@ -109,6 +139,7 @@ impl Redis {
     pub(super) fn die(&self) -> bool {
         let mut state = self.state.lock();
         state.boots += 1;
+        state.script = None;
         std::mem::replace(&mut state.is_up, false)
     }
 
@@ -117,16 +148,47 @@ impl Redis {
         self.state.lock().is_up = true;
     }
 
-    /// It loses what it holds.
+    /// It loses what it holds, which nobody knows who has not yet lost the connection.
     pub(super) fn forget(&self) {
         let mut state = self.state.lock();
         state.data = empty();
-        state.held.clear();
+        state.context = lua::Context::default();
+        let now = Some(Instant::now());
+        state.held.values_mut().for_each(|held| {
+            *held = Held { given_back: now, ..Held::default() };
+        });
     }
 
     /// One more who hears of what is given back.
     pub(super) fn tell(&self, listener: Arc<Refusals>) {
         self.state.lock().listeners.push(listener);
+    }
+
+    /// It forgets its scripts.
+    pub(super) fn flush_scripts(&self) {
+        self.state.lock().script = None;
+    }
+
+    /// What is wrong with what it holds, if anything.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.state.lock().problem.clone()
+    }
+
+    /// Hits are on their way to a counter.
+    pub(super) fn sent(&self, name: Vec<u8>, hits: u64) {
+        *self.state.lock().sent.entry(name).or_default() += hits;
+    }
+
+    /// They are certainly not counted.
+    pub(super) fn not_counted(&self, name: &[u8], hits: u64) {
+        if let Some(sent) = self.state.lock().sent.get_mut(name) {
+            *sent -= hits;
+        }
+    }
+
+    /// Somebody was not told of what was given back to a counter, and does not know it.
+    fn not_told(&self, name: &[u8]) {
+        self.state.lock().held.entry(name.to_vec()).or_default().is_told = false;
     }
 
     /// What a counter of a fixed window holds.

@@ -14,11 +14,11 @@ use tidegate::settings::Settings;
 use tidegate::sources::Outcome;
 use tidegate::sources::files::FileSet;
 use tidegate::store::{
-    Abilities, Counts, Fallback, FallbackConfig, LeaseConfig, LeaseTable, Leases, RefusalCache,
-    Refusals, Reserve, Store, StoreError,
+    Abilities, Counts, Fallback, FallbackConfig, HashKeys, LeaseConfig, LeaseTable, Leases,
+    RefusalCache, Refusals, Reserve, Store, StoreError,
 };
 
-use super::link::{Link, Weather};
+use super::link::{Depth, Link, Weather};
 use super::oracle::Oracle;
 use super::redis::Redis;
 
@@ -30,6 +30,7 @@ pub(super) struct Shared {
     pub(super) oracle: Arc<Oracle>,
     pub(super) weather: Arc<Mutex<Weather>>,
     pub(super) replicas: u32,
+    pub(super) depth: Depth,
 }
 
 /// A process.
@@ -68,12 +69,14 @@ impl Replica {
     /// A process that starts, without rules.
     pub(super) fn start(shared: &Shared, process: u64, rng: &mut Rng) -> Arc<Self> {
         let clock = ManualClock::at(shared.redis.smooth());
-        let refusals = rng.bool().then(|| Arc::new(Refusals::new(0, None)));
-        if let Some(refusals) = &refusals {
+        let keys = HashKeys::fixed(rng.u64(..));
+        let refusals = rng.bool().then(|| Arc::new(Refusals::keyed(0, None, keys)));
+        if let (Some(refusals), Depth::Batches) = (&refusals, shared.depth) {
             shared.redis.tell(Arc::clone(refusals));
         }
         let ends = (&shared.redis, &shared.oracle);
-        let link = Link::new(ends, &shared.weather, refusals.as_ref(), rng.fork());
+        let way = (shared.depth, &shared.weather);
+        let link = Link::new(ends, way, refusals.as_ref(), rng.fork());
         let leases = LeaseConfig {
             period: Duration::from_millis(rng.u64(100..1000)),
             max_leases: rng.usize(1..10),
@@ -85,9 +88,9 @@ impl Replica {
             replicas: shared.replicas,
             max_counters: 1000 + rng.usize(5..50),
         };
-        let reserve = Arc::new(Reserve::new(fallback, Clock::Manual(clock.clone())));
+        let reserve = Arc::new(Reserve::keyed(fallback, Clock::Manual(clock.clone()), keys));
         let cache = RefusalCache { store: Arc::clone(&link), refusals };
-        let table = Some(Arc::new(LeaseTable::new(leases)));
+        let table = Some(Arc::new(LeaseTable::keyed(leases, keys)));
         let stack = Arc::new(Fallback::new(Leases::new(cache, table), reserve));
         let tap = Tap { stack: Arc::clone(&stack), oracle: Arc::clone(&shared.oracle), process };
         static SETTINGS: OnceLock<Settings> = OnceLock::new();

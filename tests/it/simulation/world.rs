@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::callers::Question;
-use super::link::{State, Weather};
+use super::link::{Depth, State, Weather};
 use super::oracle::{Figures, Oracle};
 use super::redis::Redis;
 use super::replica::{Replica, Shared};
@@ -76,6 +76,7 @@ enum Event {
     Dies { loses: bool },
     ComesBack,
     ServerClock(i64),
+    Flush,
     Clock(usize, i64),
     Crash(usize),
     Drain(usize),
@@ -93,7 +94,7 @@ fn weather(rng: &mut Rng) -> Weather {
 
 impl World {
     /// The beginning of a schedule.
-    pub(super) fn new(seed: u64, is_told: bool) -> Self {
+    pub(super) fn new(seed: u64, depth: Depth, is_told: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut some = || rng.bool();
         let faults = Faults {
@@ -115,7 +116,7 @@ impl World {
         kinds.truncate(if is_busy { 1 } else { rng.usize(1..=4) });
         let mut world = Self {
             common: Common::new(&mut rng),
-            shared: Shared { redis, oracle, weather, replicas },
+            shared: Shared { redis, oracle, weather, replicas, depth },
             replicas: Vec::new(),
             kinds,
             callers: JoinSet::new(),
@@ -127,7 +128,7 @@ impl World {
             trace: Trace { is_told, digest: 0xcbf2_9ce4_8422_2325 },
             rng,
         };
-        world.trace.note(0, &(&world.common, &world.faults, &world.kinds, replicas));
+        world.trace.note(0, &(depth, &world.common, &world.faults, &world.kinds, replicas));
         for _ in 0..replicas {
             let replica = world.start();
             world.replicas.push(replica);
@@ -239,6 +240,7 @@ impl World {
             23..25 if crashes => Event::Drain(at),
             25..29 if reloads => Event::Reload(at),
             29..32 => Event::Weather(weather(rng)),
+            32..34 if restarts => Event::Flush,
             _ => return None,
         })
     }
@@ -269,8 +271,10 @@ impl World {
             }
             Event::ServerClock(by) => {
                 redis.step_clock(by);
-                oracle.disturbed(false);
+                // Keys with an end meet it early.
+                oracle.disturbed(by > 0 && self.shared.depth == Depth::Bytes);
             }
+            Event::Flush => redis.flush_scripts(),
             Event::Clock(at, skew) => self.replicas[at].set_clock(skew),
             Event::Crash(at) => {
                 self.waiting[at].drain(..).for_each(|caller| caller.abort());

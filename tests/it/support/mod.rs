@@ -4,6 +4,7 @@ pub(crate) mod certs;
 pub(crate) mod child;
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod conversations;
 pub(crate) mod envoy;
 pub(crate) mod forward;
 pub(crate) mod frames;

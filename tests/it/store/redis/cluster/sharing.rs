@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fastrand::Rng;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tidegate::limiter::Action::Spend;
@@ -13,7 +12,7 @@ use tidegate::store::redis::RedisStore;
 use tidegate::store::{Counts, Store, StoreError};
 use tokio::task::JoinHandle;
 
-use super::super::group::schedules::any_batch;
+use super::super::group::schedules::answers_as_one_after_the_other;
 use super::super::group::storms::{hasty, storm};
 use super::super::group::with_time;
 use super::together::behind_forwarders;
@@ -76,22 +75,8 @@ async fn groups_answer_as_one_after_the_other() {
     for seed in 0..12 {
         cluster.flush();
         let store = Arc::new(stores::cluster(&cluster).await);
-        let memory = stores::memory();
-        let mut rng = Rng::with_seed(seed);
-        let mut now = 1_700_000_000_000_000;
-        for _ in 0..4 {
-            let batches: Vec<Batch> = (0..rng.usize(1..60))
-                .map(|_| {
-                    now += if rng.u8(..8) == 0 { rng.u64(..3_000_000) } else { 0 };
-                    any_batch(&mut rng, now)
-                })
-                .collect();
-            let there = together(&cluster, &store, &batches).await;
-            for (place, (batch, there)) in batches.iter().zip(there).enumerate() {
-                let here = memory.apply(batch).await;
-                assert_eq!(here, there, "seed {seed}, batch {place}: {batch:#?}");
-            }
-        }
+        let together = async |batches: &[Batch]| together(&cluster, &store, batches).await;
+        answers_as_one_after_the_other(seed, together).await;
     }
     assert_eq!(cluster.errors("CROSSSLOT"), 0);
 }

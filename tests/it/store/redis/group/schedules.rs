@@ -11,7 +11,7 @@ use crate::store::{becomes, count};
 
 /// A batch of one to four sets on few counters, most of them of one operation. The counters
 /// of a set are in one slot of a cluster.
-pub(in super::super) fn any_batch(rng: &mut Rng, now: u64) -> Batch {
+fn any_batch(rng: &mut Rng, now: u64) -> Batch {
     let mut batch = Batch::new(Timestamp::from_micros(now));
     let refused = [RefusedSets::SpendNothing, RefusedSets::SpendWhatIsOver];
     batch.refused_sets = refused[rng.usize(..2)];
@@ -43,27 +43,37 @@ pub(in super::super) fn any_batch(rng: &mut Rng, now: u64) -> Batch {
     batch
 }
 
+/// Asks for the batches of a seed `together`, some at a time; the answers are those of memory
+/// to one batch after the other.
+pub(in super::super) async fn answers_as_one_after_the_other(
+    seed: u64,
+    together: impl AsyncFn(&[Batch]) -> Vec<Counts>,
+) {
+    let memory = stores::memory();
+    let mut rng = Rng::with_seed(seed);
+    let mut now = 1_700_000_000_000_000;
+    for _ in 0..4 {
+        let batches: Vec<Batch> = (0..rng.usize(1..60))
+            .map(|_| {
+                now += if rng.u8(..8) == 0 { rng.u64(..3_000_000) } else { 0 };
+                any_batch(&mut rng, now)
+            })
+            .collect();
+        let there = together(&batches).await;
+        for (place, (batch, there)) in batches.iter().zip(there).enumerate() {
+            let here = memory.apply(batch).await;
+            assert_eq!(here, there, "seed {seed}, batch {place}: {batch:#?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn groups_answer_as_one_after_the_other() {
     for seed in 0..12 {
         let server = RedisServer::start();
         let store = Arc::new(connect(patient(&server)).await);
-        let memory = stores::memory();
-        let mut rng = Rng::with_seed(seed);
-        let mut now = 1_700_000_000_000_000;
-        for _ in 0..4 {
-            let batches: Vec<Batch> = (0..rng.usize(1..60))
-                .map(|_| {
-                    now += if rng.u8(..8) == 0 { rng.u64(..3_000_000) } else { 0 };
-                    any_batch(&mut rng, now)
-                })
-                .collect();
-            let there = together(&server, &store, &batches).await;
-            for (place, (batch, there)) in batches.iter().zip(there).enumerate() {
-                let here = memory.apply(batch).await;
-                assert_eq!(here, there, "seed {seed}, batch {place}: {batch:#?}");
-            }
-        }
+        let together = async |batches: &[Batch]| together(&server, &store, batches).await;
+        answers_as_one_after_the_other(seed, together).await;
     }
 }
 

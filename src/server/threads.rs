@@ -1,0 +1,9 @@
+//! What is under way, once more, over modelled cells: its tests run for many orders of threads.
+
+#![allow(dead_code, unreachable_pub, reason = "tests use a part of it")]
+#![allow(clippy::duplicate_mod, reason = "it is the same file, with other cells")]
+
+use crate::cells::modelled as cells;
+
+#[path = "drain.rs"]
+mod drain;
