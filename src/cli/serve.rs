@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tidegate::app::{self, Signals};
 use tidegate::settings::Settings;
-use tidegate::telemetry::logs;
+use tidegate::telemetry::logs::{self, LogHandle};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads the environment and serves.
@@ -23,14 +23,15 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    logs::init(settings.log.level, settings.log.format);
+    let log = logs::init((settings.log.level, settings.log.format), Vec::new())?;
+    let _last_lines = log.guard();
     log_panics();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let signals = listen_to_signals().context("cannot listen to signals")?;
+        let signals = listen_to_signals(log.clone()).context("cannot listen to signals")?;
         let listeners = app::open(&settings).await?;
         app::run(settings, listeners, signals).await
     });
@@ -41,8 +42,8 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 
 /// SIGTERM drains, SIGINT drains without the delay, the second of either ends at once;
 /// SIGHUP reloads the rules.
-fn listen_to_signals() -> anyhow::Result<Signals> {
-    let signals = Signals::default();
+fn listen_to_signals(log: LogHandle) -> anyhow::Result<Signals> {
+    let signals = Signals { log, ..Signals::default() };
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

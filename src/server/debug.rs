@@ -9,7 +9,7 @@ use axum::routing::{any, get};
 use http::StatusCode;
 
 use super::security::guarded;
-use super::{HttpState, stats};
+use super::{HttpState, log_level, stats, top};
 use crate::rules::{Algorithm, Limit, Rule};
 use crate::service::Rules;
 use crate::store::Store;
@@ -18,8 +18,10 @@ use crate::store::Store;
 const INDEX: &str = "\
 /: this list
 /debug/pprof/: not built in; says what to use instead
+/log: what is written to the log; POST /log?level=debug changes it
 /rlconfig: the limits in force, a line each
 /stats: the process and its counters, a line each
+/top: what is refused most, a line each
 ";
 
 /// What stands where Go programs have their profiles.
@@ -36,6 +38,8 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
     let router = Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/rlconfig", get(rlconfig))
+        .merge(log_level::routes())
+        .merge(top::routes())
         .route(
             "/stats",
             get(async |State(state): State<HttpState<S>>| state.make(stats::page).await),

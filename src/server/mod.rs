@@ -11,12 +11,14 @@ mod grpc;
 mod health;
 mod http;
 mod listen;
+mod log_level;
 mod question;
 mod rate_limit;
 mod security;
 mod session;
 mod socket;
 mod stats;
+mod top;
 
 pub use accept::{Arrivals, Host, Places, deal};
 pub use answer::{Answered, Front};
