@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
-pub use choice::{Choice, ChoiceError, Kind};
-pub use fields::{Field, FieldError, Fields};
+pub use choice::{Choice, ChoiceError};
+pub use fields::{FieldError, Fields};
 
 use super::call::Call;
 use super::hashing::{Values, word};
@@ -21,6 +21,8 @@ use super::logs::DECISIONS;
 use super::observer::{Decided, Failed};
 use crate::limiter::{Source, Status, Verdict};
 use crate::rules::Algorithm;
+use choice::Kind;
+use fields::Field;
 use pace::Pace;
 
 /// What the decision log writes.

@@ -29,6 +29,7 @@ const MAX_WORD: usize = 128;
 const MAX_DESCRIPTOR: usize = 512;
 
 /// What a text of [`Values::describe`] takes at most, in bytes.
+#[cfg(test)]
 pub(super) const MAX_TEXT: usize = MAX_DESCRIPTOR + 12 * MAX_WORD;
 
 /// Shows values.

@@ -10,6 +10,7 @@ mod docs;
 mod envoy;
 mod fuzz;
 mod house;
+mod logs;
 mod metrics;
 mod model;
 mod process;

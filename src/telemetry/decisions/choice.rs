@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A kind of decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// The request was refused.
     Refused,
     /// It would have been, but for shadow mode.
@@ -20,11 +20,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] =
+    pub(super) const ALL: [Self; 5] =
         [Self::Refused, Self::Shadow, Self::Error, Self::Fallback, Self::Passed];
 
     /// How lines and settings write it.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::Shadow => "shadow",
@@ -60,7 +60,7 @@ impl Choice {
     }
 
     /// How many of a kind are written.
-    pub fn part(&self, kind: Kind) -> f64 {
+    pub(super) fn part(&self, kind: Kind) -> f64 {
         self.0[kind as usize]
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A part of a line. Its outcome is always there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub(super) enum Field {
     /// The request's domain.
     Domain,
     /// The path of the rule.
@@ -30,7 +30,7 @@ pub enum Field {
 
 impl Field {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    const ALL: [Self; 10] = [
         Self::Domain,
         Self::Rule,
         Self::Descriptors,
@@ -44,7 +44,7 @@ impl Field {
     ];
 
     /// How settings write it.
-    pub const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Domain => "domain",
             Self::Rule => "rule",
@@ -75,7 +75,7 @@ impl Fields {
         remaining, reset, decided_by, duration and request_id";
 
     /// Whether a part is written.
-    pub fn has(self, field: Field) -> bool {
+    pub(super) fn has(self, field: Field) -> bool {
         self.0 & (1 << field as u16) != 0
     }
 }

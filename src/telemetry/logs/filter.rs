@@ -14,7 +14,7 @@ const USUAL: LevelFilter = LevelFilter::INFO;
 
 /// The most that the crates underneath say, whatever is asked for: below it some of them
 /// tell what they send and receive.
-const MOST_OF_OTHERS: LevelFilter = LevelFilter::DEBUG;
+const MOST_OF_OTHERS: LevelFilter = LevelFilter::TRACE;
 
 /// Levels by target.
 #[derive(Clone, Debug)]
