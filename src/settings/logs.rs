@@ -53,7 +53,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Log {
             1000,
             0..=10_000,
             "How many rules with values are counted to know which are refused most (`/top` of the \
-             debug listener); 0: none. Each takes a kilobyte at most.",
+             debug listener); 0: none. Each takes two kilobytes at most.",
         ),
     }
 }

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -65,9 +65,13 @@ pub fn init((level, format): (Level, Format), extra: Vec<Extra>) -> Result<LogHa
     };
     let layers: Vec<Extra> = std::iter::once(lines).chain(extra).collect();
     let door = Arc::new(Door::new(level));
-    let all = tracing_subscriber::registry().with(layers).with(AtDoor(Arc::clone(&door)));
-    all.try_init().map_err(|_| LogError::Taken)?;
+    subscriber(&door, layers).try_init().map_err(|_| LogError::Taken)?;
     Ok(LogHandle(Some((door, queue))))
+}
+
+/// The door before all layers.
+fn subscriber(door: &Arc<Door>, layers: Vec<Extra>) -> impl Subscriber + Send + Sync {
+    tracing_subscriber::registry().with(layers).with(AtDoor(Arc::clone(door)))
 }
 
 /// The log while the process runs. The default one belongs to no log: nothing changes by it.
@@ -120,5 +124,68 @@ impl Drop for LogGuard {
             door.tell_rest();
             queue.flush(LAST_LINES);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::Event;
+    use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::layer::Context;
+
+    use super::*;
+
+    /// Counts what it hears.
+    struct Heard(Arc<AtomicUsize>);
+
+    impl Layer<Registry> for Heard {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, Registry>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What a layer for errors and one for everything have heard.
+    fn heard(door: &Arc<Door>, say: impl FnOnce()) -> [usize; 2] {
+        let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let levels = [LevelFilter::ERROR, LevelFilter::TRACE];
+        let layer = |(count, level): (&Arc<AtomicUsize>, LevelFilter)| -> Extra {
+            Heard(Arc::clone(count)).with_filter(level).boxed()
+        };
+        let layers = counts.iter().zip(levels).map(layer).collect();
+        tracing::subscriber::with_default(subscriber(door, layers), say);
+        counts.map(|count| count.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn what_is_held_back_does_not_deafen_a_layer_to_what_follows() {
+        let door = Arc::new(Door::new(Level::INFO));
+        let say = || {
+            for _ in 0..100 {
+                tracing::warn!("the same again");
+                tracing::error!(turn = fastrand::u32(..), "an error");
+            }
+            tracing::error!("another error");
+        };
+        assert_eq!(heard(&door, say), [11, 21]);
+        // One sums up the warnings, one the errors.
+        assert_eq!(heard(&door, || door.tell_rest()), [1, 2]);
+    }
+
+    #[test]
+    fn details_are_not_folded_and_the_level_holds_for_every_layer() {
+        let door = Arc::new(Door::new(Level::INFO));
+        let say = || {
+            for _ in 0..100 {
+                tracing::debug!("a detail");
+                tracing::info!(target: DECISIONS, "decision");
+            }
+        };
+        assert_eq!(heard(&door, say), [0, 100]);
+        assert_eq!(door.set_filter("debug"), Ok(()));
+        assert_eq!(heard(&door, say), [0, 200]);
+        assert_eq!(door.set_filter("error"), Ok(()));
+        assert_eq!(heard(&door, say), [0, 100], "decisions have a switch of their own");
     }
 }

@@ -145,7 +145,6 @@ fn shown(held: &Held) -> Refused {
 mod tests {
     use smallvec::smallvec;
 
-    use super::super::hashing::MAX_TEXT;
     use super::*;
     use crate::limiter::{Decision, Request, Status, Terms};
     use crate::rules::{Entry, Ruleset};
@@ -174,7 +173,7 @@ mod tests {
             let held: Vec<_> = top.parts.iter().map(|p| p.lock().held(0).to_vec()).collect();
             assert!(held.iter().map(Vec::len).sum::<usize>() <= capacity);
             for what in held.iter().flatten().map(|held| &held.what) {
-                assert!(what.values.capacity() <= 2 * MAX_TEXT && what.rule.capacity() <= 1024);
+                assert!(what.values.capacity() + what.rule.capacity() <= 2048);
             }
         }
     }

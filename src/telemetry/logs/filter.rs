@@ -12,9 +12,9 @@ pub(crate) const DECISIONS: &str = "tidegate::decision";
 /// The level of what has none of its own.
 const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// The most that the crates underneath say, whatever is asked for: below it some of them
-/// tell what they send and receive.
-const MOST_OF_OTHERS: LevelFilter = LevelFilter::TRACE;
+/// The most that the crates underneath say, whatever is asked for: below it TLS tells what it
+/// sends and receives, clients' certificates and session tickets among it.
+const MOST_OF_OTHERS: LevelFilter = LevelFilter::DEBUG;
 
 /// Levels by target.
 #[derive(Clone, Debug)]
