@@ -46,7 +46,9 @@ async fn change<S: Store>(
             tracing::info!(level = state.log.filter(), %decisions, "the log was changed");
             shown(&state).into_response()
         }
-        Err(reason) => (StatusCode::BAD_REQUEST, format!("Bad Request\n{reason}\n")).into_response(),
+        Err(reason) => {
+            (StatusCode::BAD_REQUEST, format!("Bad Request\n{reason}\n")).into_response()
+        }
     }
 }
 

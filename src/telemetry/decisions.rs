@@ -6,6 +6,7 @@
 
 mod choice;
 mod fields;
+mod line;
 mod pace;
 
 use std::sync::Arc;
@@ -16,13 +17,13 @@ pub use choice::{Choice, ChoiceError};
 pub use fields::{FieldError, Fields};
 
 use super::call::Call;
-use super::hashing::{Values, word};
+use super::hashing::Values;
 use super::logs::DECISIONS;
 use super::observer::{Decided, Failed};
-use crate::limiter::{Source, Status, Verdict};
-use crate::rules::Algorithm;
+use crate::limiter::{Status, Verdict};
 use choice::Kind;
 use fields::Field;
+use line::{Line, cut};
 use pace::Pace;
 
 /// What the decision log writes.
@@ -123,7 +124,8 @@ impl DecisionLog {
         if self.draws(of & chosen)
             && let Some(before) = self.pace.take(Instant::now())
         {
-            self.write(call, decided, (outcome, before));
+            let (fields, values) = (self.fields, &*self.values);
+            line::write(call, decided, Line { fields, values, outcome, before });
         }
     }
 
@@ -132,67 +134,6 @@ impl DecisionLog {
         let of = Kind::ALL.into_iter().filter(|kind| kinds & kind.bit() != 0);
         let mut parts = of.map(|kind| self.parts[kind as usize].load(Ordering::Relaxed));
         parts.any(|part| fastrand::f64() < f64::from_bits(part))
-    }
-
-    fn write(
-        &self,
-        call: &Call<'_>,
-        decided: &Decided<'_, '_>,
-        (outcome, before): (Kind, u64),
-    ) {
-        let Decided { request, ruleset, decision, .. } = decided;
-        let has = |field| self.fields.has(field);
-        let telling = telling(decided, outcome);
-        let status = telling.and_then(|index| decision.statuses.get(index));
-        let applied = status.and_then(|status| status.applied.as_ref());
-        let limit = applied.map(|applied| applied.limit).filter(|_| has(Field::Limit));
-        let descriptor = telling.and_then(|index| request.descriptors().get(index));
-        let described = descriptor.filter(|_| has(Field::Descriptors)).map(|descriptor| {
-            let mut text = String::new();
-            self.values.describe(request.entries(descriptor), &mut text);
-            text
-        });
-        let unit = limit.map(|limit| match limit.multiplier {
-            1 => limit.unit.name().to_owned(),
-            many => format!("{many} {}", limit.unit.name()),
-        });
-        let burst = limit.and_then(|limit| match limit.algorithm {
-            Algorithm::TokenBucket { burst } => Some(burst),
-            _ => None,
-        });
-        let by = |source| match source {
-            Source::Store => "store",
-            Source::RefusalCache => "refusal_cache",
-            Source::Lease => "lease",
-            Source::Fallback => "fallback",
-            Source::Nobody => "nobody",
-        };
-        let policies: Vec<&str> = decided.stood_in.iter().map(|policy| policy.name()).collect();
-        let over = |status: &&Status| status.verdict == Verdict::OverLimit;
-        let refusing = decision.statuses.iter().filter(over).count();
-        tracing::info!(
-            target: DECISIONS,
-            outcome = outcome.name(),
-            domain = has(Field::Domain).then(|| cut(request.domain)),
-            rule = status.and_then(|s| s.rule).filter(|_| has(Field::Rule))
-                .map(|id| &*ruleset.rule(id).path),
-            descriptors = described,
-            descriptors_over = Some(refusing).filter(|_| refusing > 1 && has(Field::Descriptors)),
-            limit = limit.map(|limit| limit.requests_per_unit),
-            unit,
-            algorithm = limit.map(|limit| limit.algorithm.name()),
-            burst,
-            hits = applied.filter(|_| has(Field::Hits)).map(|a| a.tally.total + a.tally.given_back),
-            remaining = applied.and(status).filter(|_| has(Field::Remaining)).map(|s| s.remaining),
-            reset_seconds = applied.filter(|_| has(Field::Reset)).map(|a| a.reset_secs),
-            decided_by = applied.filter(|_| has(Field::DecidedBy)).map(|a| by(a.source)),
-            policy = Some(policies.join(","))
-                .filter(|names| !names.is_empty() && has(Field::DecidedBy)),
-            duration_ms = has(Field::Duration).then(|| call.milliseconds()),
-            request_id = has(Field::RequestId).then(|| call.id()),
-            held_back = Some(before).filter(|before| *before > 0),
-            "decision"
-        );
     }
 }
 
@@ -204,26 +145,4 @@ fn outcome(decided: &Decided<'_, '_>) -> Kind {
         _ if decision.shadowed || decision.statuses.iter().any(is_shadow) => Kind::Shadow,
         _ => Kind::Passed,
     }
-}
-
-/// The descriptor that a line is about: the one that the answer's headers speak of, unless
-/// another one is why the line is written.
-fn telling(decided: &Decided<'_, '_>, outcome: Kind) -> Option<usize> {
-    let decision = decided.decision;
-    let is_why = |status: &Status| match outcome {
-        Kind::Refused => status.verdict == Verdict::OverLimit,
-        Kind::Shadow => {
-            status.verdict == Verdict::OverLimit
-                || status.applied.as_ref().is_some_and(|applied| applied.tally.shadow > 0)
-        }
-        _ => true,
-    };
-    let headline = decision.headline.filter(|i| decision.statuses.get(*i).is_some_and(is_why));
-    headline.or_else(|| decision.statuses.iter().position(is_why))
-}
-
-fn cut(name: &str) -> String {
-    let mut text = String::new();
-    word(name, &mut text);
-    text
 }

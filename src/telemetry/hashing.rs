@@ -68,8 +68,8 @@ impl Values {
 
     fn value(&self, value: &str, text: &mut String) {
         match self.shown {
-            Shown::None => return,
-            _ if value.is_empty() => return,
+            _ if value.is_empty() => {}
+            Shown::None => {}
             Shown::Clear => {
                 text.push('=');
                 word(value, text);

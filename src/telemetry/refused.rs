@@ -84,8 +84,9 @@ impl TopRefused {
     pub fn top(&self, most: usize) -> Vec<Refused> {
         let turn = self.turn();
         let parts = self.parts.iter();
-        let mut all: Vec<Refused> =
-            parts.flat_map(|part| part.lock().held(turn).iter().map(shown).collect::<Vec<_>>()).collect();
+        let mut all: Vec<Refused> = parts
+            .flat_map(|part| part.lock().held(turn).iter().map(shown).collect::<Vec<_>>())
+            .collect();
         all.sort_by(|one, other| {
             let order = other.count.cmp(&one.count).then(one.error.cmp(&other.error));
             order.then_with(|| (&one.rule, &one.values).cmp(&(&other.rule, &other.values)))

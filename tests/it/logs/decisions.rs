@@ -123,7 +123,8 @@ async fn fields_and_values_are_those_that_were_asked_for() {
 async fn who_stood_in_for_the_store_is_told() {
     let line = async |policy: &str| {
         let tidegate = setup("fallback,error").env("LOG_LEVEL", "info");
-        let tidegate = tidegate.env("REDIS_URL", "127.0.0.1:1").env("TIDEGATE_ON_STORE_ERROR", policy);
+        let tidegate =
+            tidegate.env("REDIS_URL", "127.0.0.1:1").env("TIDEGATE_ON_STORE_ERROR", policy);
         let mut tidegate = tidegate.start_unready();
         let client = Client::connect(tidegate.grpc()).await;
         let _ = client.hit("user", "a").await;

@@ -8,8 +8,7 @@ use super::{RULES, events};
 #[tokio::test]
 async fn a_message_that_is_repeated_is_summed_up_and_none_is_forgotten() {
     const TIMES: usize = 200;
-    let mut tidegate =
-        Tidegate::with_rules(RULES).env("TIDEGATE_DECISION_LOG", "refused").start();
+    let mut tidegate = Tidegate::with_rules(RULES).env("TIDEGATE_DECISION_LOG", "refused").start();
     for _ in 0..TIMES {
         assert_eq!(post(tidegate.http(), "/json", b"garbage").unwrap().status, 400);
     }

@@ -41,7 +41,7 @@ async fn no_value_and_no_secret_is_in_the_log_at_any_level() {
     }
     // Requests that fail, each with a value where somebody might tell of it.
     for body in [
-        format!("{MARK}"),
+        MARK.to_owned(),
         format!(r#"{{"domain":"shop","hitsAddend":"{MARK}"}}"#),
         format!(r#"{{"domain":"shop","{MARK}":1}}"#),
         format!(r#"{{"domain":"shop","descriptors":["{MARK}"]}}"#),
