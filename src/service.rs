@@ -34,14 +34,20 @@ impl Snapshot {
 
     /// Tells the log, once per rule, of hits that are more than a limit ever admits:
     /// whoever waits for them to pass waits for ever.
-    fn tell_what_never_fits(&self, decision: &Decision) {
+    fn tell_what_never_fits(&self, decision: &Decision, call: &Call<'_>) {
         let refused = decision.statuses.iter().filter_map(|s| s.applied.as_ref().zip(s.rule));
         for (applied, id) in refused.filter(|(applied, _)| applied.never_fits) {
             let told = self.told.get(id.0 as usize);
             if told.is_some_and(|told| !told.swap(true, Ordering::Relaxed)) {
                 let hits = applied.tally.total;
                 let rule = &*self.ruleset.rule(id).path;
-                tracing::warn!(rule, hits, "a request has more hits than its limit ever admits");
+                let request_id = call.id();
+                tracing::warn!(
+                    request_id,
+                    rule,
+                    hits,
+                    "a request has more hits than its limit ever admits"
+                );
             }
         }
     }
@@ -143,7 +149,7 @@ impl<S: Store> Service<S> {
             // What was heard refuses already, whatever the rest would have been.
             self.metrics.record_partial_failure();
         }
-        snapshot.tell_what_never_fits(&decision);
+        snapshot.tell_what_never_fits(&decision, call);
         self.metrics.record(&decision, &snapshot.handles, request.domain);
         self.metrics.record_stood_in(&stood_in);
         let answer = Answer { decision, snapshot, stood_in };

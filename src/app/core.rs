@@ -12,7 +12,8 @@ use crate::service::{Rules, Service};
 use crate::settings::{self, Settings};
 use crate::sources::{Leasing, Reloader, Replaced};
 use crate::store::Store;
-use crate::telemetry::{Metrics, Observer};
+use crate::store::secret::Secret;
+use crate::telemetry::{DecisionLog, Metrics, Observer, TopRefused, Values};
 
 /// The parts of a service that need no socket.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl<S: Store> Core<S> {
             clock: clock.clone(),
         };
         let policy = settings.limiter.clone();
-        let observer = Arc::new(Observer::default());
+        let observer = Arc::new(observer(&settings.log));
         let service = Service { rules, store, clock, policy, metrics, observer };
         let front = Front {
             service,
@@ -61,6 +62,16 @@ impl<S: Store> Core<S> {
             activity: Arc::new(Activity::new(settings.bounds.max_decisions)),
         };
         Self { front: Arc::new(front), reloader, health, pulse: Arc::default() }
+    }
+}
+
+fn observer(log: &settings::Log) -> Observer {
+    let values = Values::new(log.values, log.hash_key.as_ref().map(Secret::expose));
+    let values = Arc::new(values);
+    Observer {
+        decisions: DecisionLog::new(&log.decisions, Arc::clone(&values)),
+        refused: TopRefused::new(log.top_refused, values),
+        ..Observer::default()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::sources::xds::XdsSource;
 use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::{AnyStore, Store as _};
+use crate::telemetry::logs::LogHandle;
 use crate::telemetry::{Page, Snapshot};
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
@@ -57,6 +58,8 @@ pub struct Signals {
     pub shutdown: Shutdown,
     /// It shall read its rules again, changed or not.
     pub reload: Arc<Notify>,
+    /// Where it writes its log.
+    pub log: LogHandle,
 }
 
 /// Opens the sockets that `settings` name.
@@ -117,6 +120,7 @@ pub async fn run(
     let (sockets, fronts, runtimes) =
         serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
     tasks.spawn(notify::live(runtimes, signals.shutdown.drain.clone()));
+    tasks.spawn(signals.log.clone().tend());
     keep_store(&fronts, (&core, clock.clone()), &mut tasks);
     let roll = counters::roll(&settings).map(Arc::new);
     if let Some(roll) = &roll {
@@ -255,7 +259,7 @@ async fn serve(
     let (hosts, fronts, runtimes) = workers(settings, core, &sockets, (servers, stop)).await?;
     let (listener, places) = (listeners.grpc, sockets.grpc.clone());
     servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
-    let state = http_state(core, &fronts, (&sockets, listeners.token))?;
+    let state = http_state(core, &fronts, (&sockets, listeners.token, &signals.log))?;
     let mut http = vec![
         (listeners.http, http_router(state.clone()), sockets.http.clone()),
         (listeners.debug, debug_router(state.clone()), sockets.debug.clone()),
@@ -308,17 +312,19 @@ async fn workers(
 fn http_state(
     core: &Core<Counters>,
     fronts: &Fronts,
-    (sockets, token): (&Sockets, Token),
+    (sockets, token, log): (&Sockets, Token, &LogHandle),
 ) -> anyhow::Result<HttpState<Counters>> {
     let (fronts, facts) = (Arc::clone(fronts), Arc::clone(&core.health));
     let (sockets, doors) = (sockets.clone(), Arc::clone(&sockets.doors));
     let activity = Arc::clone(&core.front.activity);
+    let heard = log.clone();
     let collect = move |page: &mut Page| {
         let mut snapshot = Snapshot::default();
         series::read(&fronts, sockets.tls.as_deref(), &mut snapshot);
         page.take(&snapshot);
         series::collect(&facts.facts(), &fronts, page);
         sockets.collect(&activity, page);
+        series::collect_log(&heard, &fronts, page);
     };
     Ok(HttpState {
         front: Arc::clone(&core.front),
@@ -329,6 +335,7 @@ fn http_state(
         pages: Arc::new(Semaphore::new(1)),
         token,
         doors,
+        log: log.clone(),
     })
 }
 

@@ -8,6 +8,7 @@ use crate::health::{Facts, XdsFacts};
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
 use crate::store::{AnyStore, LeasesStats};
+use crate::telemetry::logs::LogHandle;
 use crate::telemetry::{
     CacheStats, Kind, LeaseStats, LoadStats, MemcacheStats, Page, PoolStats, Snapshot,
 };
@@ -174,6 +175,24 @@ fn collect_faults(fronts: &Fronts, page: &mut Page) {
         ),
     ] {
         page.sample((name, kind, help), &[], value as f64);
+    }
+}
+
+/// Adds what was not written to the log.
+pub(super) fn collect_log(log: &LogHandle, fronts: &Fronts, page: &mut Page) {
+    for (name, help, value) in [
+        (
+            "tidegate_log_lines_dropped_total",
+            "Lines of the log that were lost, as nobody read them in time.",
+            log.dropped(),
+        ),
+        (
+            "tidegate_decision_log_held_back_total",
+            "Decisions that were to be logged and were not, as there were too many in a second.",
+            fronts[0].service.observer.decisions.held_back(),
+        ),
+    ] {
+        page.sample((name, Kind::Counter, help), &[], value as f64);
     }
 }
 

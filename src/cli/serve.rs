@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tidegate::app::{self, Signals};
 use tidegate::settings::{SettingErrors, Settings};
-use tidegate::telemetry::{Errors, logs, panics};
+use tidegate::telemetry::logs::{self, LogHandle};
+use tidegate::telemetry::{Errors, panics};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::Layer;
 
 /// Reads the environment and serves.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
@@ -19,14 +21,16 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let errors = settings.errors.as_ref().map_or_else(Errors::off, Errors::open);
-    logs::init(settings.log.level, settings.log.format, errors.layer());
+    let listeners = errors.layer().map(Layer::boxed).into_iter().collect();
+    let log = logs::init((settings.log.level, settings.log.format), listeners)?;
+    let _last_lines = log.guard();
     panics::install();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let signals = listen_to_signals().context("cannot listen to signals")?;
+        let signals = listen_to_signals(log.clone()).context("cannot listen to signals")?;
         let listeners = app::open(&settings).await?;
         app::run(settings, listeners, signals).await
     });
@@ -50,8 +54,8 @@ pub(crate) fn settings() -> Result<Settings, SettingErrors> {
 
 /// SIGTERM drains, SIGINT drains without the delay, the second of either ends at once;
 /// SIGHUP reloads the rules.
-fn listen_to_signals() -> anyhow::Result<Signals> {
-    let signals = Signals::default();
+fn listen_to_signals(log: LogHandle) -> anyhow::Result<Signals> {
+    let signals = Signals { log, ..Signals::default() };
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

@@ -65,6 +65,8 @@ pub struct Applied {
     pub never_fits: bool,
     /// What the statistics gain.
     pub tally: Tally,
+    /// Who counted it.
+    pub source: Source,
     /// The metric path, `None` where it is the rule's own.
     pub path: Option<Box<str>>,
 }
@@ -140,6 +142,7 @@ fn judge(
             reset_secs: secs(count.wait.unwrap_or_else(|| Window::of(limit).left(now))),
             never_fits: count.wait.is_none(),
             tally,
+            source: count.source,
             path,
         }),
         rule,

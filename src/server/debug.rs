@@ -10,7 +10,7 @@ use axum::routing::{any, get};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::security::guarded;
-use super::{HttpState, stats, status};
+use super::{HttpState, log_level, stats, status, top};
 use crate::rules::{Algorithm, Limit, Rule};
 use crate::service::Rules;
 use crate::store::Store;
@@ -19,8 +19,10 @@ use crate::store::Store;
 const INDEX: &str = "\
 /: how it is, for browsers; this list for all others
 /debug/pprof/: not built in; says what to use instead
+/log: what is written to the log; POST /log?level=debug changes it
 /rlconfig: the limits in force, a line each
 /stats: the process and its counters, a line each
+/top: what is refused most, a line each
 ";
 
 /// What stands where Go programs have their profiles.
@@ -38,6 +40,8 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
         .route("/", get(index))
         .route("/status.css", get(style))
         .route("/rlconfig", get(rlconfig))
+        .merge(log_level::routes())
+        .merge(top::routes())
         .route(
             "/stats",
             get(async |State(state): State<HttpState<S>>| state.make(stats::page).await),

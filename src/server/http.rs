@@ -30,6 +30,7 @@ use super::status::Pulse;
 use super::{Answered, Doors, Front, Listener, Places, Token, Turned};
 use crate::health::Health;
 use crate::store::Store;
+use crate::telemetry::logs::LogHandle;
 use crate::telemetry::{Call, Page};
 use crate::wire::json::Json;
 use crate::wire::pb::envoy::service::ratelimit::v3::RateLimitResponse;
@@ -54,6 +55,8 @@ pub struct HttpState<S> {
     pub token: Token,
     /// What peers may hold and how long they may take.
     pub doors: Arc<Doors>,
+    /// The log, whose level may be changed.
+    pub log: LogHandle,
 }
 
 impl<S: Store> HttpState<S> {
@@ -96,6 +99,7 @@ impl<S> Clone for HttpState<S> {
             pages: Arc::clone(&self.pages),
             token: self.token.clone(),
             doors: Arc::clone(&self.doors),
+            log: self.log.clone(),
         }
     }
 }
@@ -183,7 +187,8 @@ async fn json<S: Store>(
         Ok(body) => body,
         Err(rejection) => return unheard(rejection),
     };
-    match decide(&state, (&headers, &body)).await {
+    let mut call = Call::begin(&headers, &state.front.service.observer.tracer);
+    match decide(&state, &body, &mut call).await {
         Ok((body, answered)) => {
             let status = status(&answered.message);
             let kind = [(header::CONTENT_TYPE, "application/json")];
@@ -194,7 +199,12 @@ async fn json<S: Store>(
             response
         }
         Err(failure) => {
-            tracing::warn!(reason = %failure, "/json request not decided");
+            tracing::warn!(
+                request_id = call.id(),
+                duration_ms = call.milliseconds(),
+                reason = %failure,
+                "/json request not decided"
+            );
             refusal(&failure)
         }
     }
@@ -202,11 +212,11 @@ async fn json<S: Store>(
 
 async fn decide<S: Store>(
     state: &HttpState<S>,
-    (headers, body): (&HeaderMap, &[u8]),
+    body: &[u8],
+    call: &mut Call<'_>,
 ) -> Result<(Vec<u8>, Answered), Failure> {
     let request = state.json.request(body)?;
-    let mut call = Call::begin(headers, &state.front.service.observer.tracer);
-    let answered = state.front.answer_call(&request, &mut call).await?;
+    let answered = state.front.answer_call(&request, call).await?;
     Ok((state.json.response(&answered.message)?, answered))
 }
 

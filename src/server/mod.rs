@@ -11,6 +11,7 @@ mod grpc;
 mod health;
 mod http;
 mod listen;
+mod log_level;
 mod question;
 mod rate_limit;
 mod security;
@@ -20,6 +21,7 @@ mod stats;
 pub mod status;
 #[cfg(test)]
 mod threads;
+mod top;
 
 use crate::cells;
 

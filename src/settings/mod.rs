@@ -9,6 +9,7 @@ pub mod duration;
 mod faults;
 mod leases;
 mod listeners;
+mod logs;
 mod memcached;
 mod metrics;
 mod names;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use faults::{Faults, Replicas, Sharers};
 pub use leases::Leases;
+pub use logs::Log;
 pub use metrics::Metrics;
 pub use reader::{Declared, SettingError, SettingErrors};
 pub use transport::AdminToken;
@@ -38,7 +40,7 @@ use crate::server::{Address, Endpoint, Reflection, Transport};
 use crate::sources;
 use crate::store::memcached::MemcachedConfig;
 use crate::store::redis::RedisConfig;
-use crate::telemetry::{ErrorsConfig, logs};
+use crate::telemetry::ErrorsConfig;
 use crate::tls::ServerTls;
 use crate::wire::{self, Layout};
 
@@ -111,15 +113,6 @@ pub struct Prometheus {
     pub address: Address,
     /// The path of the metrics page; begins with `/` and is to be taken literally.
     pub path: String,
-}
-
-/// The log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// The least important level that is written.
-    pub level: tracing::Level,
-    /// How a line looks.
-    pub format: logs::Format,
 }
 
 /// Where rules come from, and what holds without them.

@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use tracing::Level;
-
 use super::reader::Reader;
 use super::value::{Header, Ratio};
 use super::{
-    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, sentry, store,
+    Bounds, Rules, Settings, Shutdown, faults, leases, listeners, logs, metrics, sentry, store,
     transport, xds,
 };
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
 use crate::rules::OnStoreError;
 use crate::sources::files;
-use crate::telemetry::logs;
 use crate::wire::{self, HeaderNames, Layout};
 
 const MS: Duration = Duration::from_millis(1);
@@ -35,7 +32,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         grpc: listeners.grpc,
         prometheus,
         metrics,
-        log: log(r),
+        log: logs::read(r),
         environment: r.read(
             "TIDEGATE_ENVIRONMENT",
             String::new(),
@@ -58,19 +55,6 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
     settings.errors = sentry::read(r, &settings.environment);
     settings.limiter.on_store_error = settings.faults.on_store_error;
     settings
-}
-
-fn log(r: &mut Reader<'_>) -> Log {
-    r.group("Log");
-    Log {
-        level: r.read(
-            "LOG_LEVEL",
-            Level::INFO,
-            "The least important level that is written. envoyproxy/ratelimit defaults to WARN; \
-             reloads and refused rules should be seen, and requests are never logged above debug.",
-        ),
-        format: r.read("LOG_FORMAT", logs::Format::Text, "How a line looks."),
-    }
 }
 
 fn rules(r: &mut Reader<'_>) -> Rules {

@@ -62,6 +62,11 @@ impl<'h> Call<'h> {
         self.started.elapsed()
     }
 
+    /// The same in milliseconds, to the microsecond, as lines of the log tell it.
+    pub fn milliseconds(&self) -> f64 {
+        (self.elapsed().as_secs_f64() * 1e6).round() / 1e3
+    }
+
     /// What the store shall tie its own work to, if the call is traced.
     pub fn trace_ref(&self) -> Option<TraceRef> {
         self.trace.as_ref().map(|trace| trace.reference())

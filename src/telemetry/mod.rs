@@ -1,4 +1,4 @@
-//! What the process tells about itself: metrics and logs.
+//! What the process tells about itself: metrics, logs, what is refused most.
 //!
 //! Metrics are a function of the decision: the core counts nothing, [`Metrics::record`]
 //! reads it off the answer. What envoyproxy/ratelimit has too is declared once in
@@ -17,6 +17,7 @@ mod facts;
 pub mod families;
 #[doc(hidden)]
 pub mod fuzz;
+mod hashing;
 pub mod logs;
 mod mapping;
 mod metric;
@@ -37,9 +38,10 @@ mod timing;
 mod trace;
 
 pub use call::{Call, REQUEST_ID};
-pub use decisions::DecisionLog;
+pub use decisions::{Choice, ChoiceError, DecisionLog, DecisionOptions, FieldError, Fields};
 pub use errors::{Dsn, Errors, ErrorsConfig};
 pub use facts::{CacheStats, LeaseStats, LoadStats, MemcacheStats, PoolStats};
+pub use hashing::{Shown, Values};
 pub use mapping::{Mapping, MappingError};
 pub use metric::{Metric, Reading, Snapshot};
 pub use metrics::{Handles, Loads, Metrics};
@@ -47,7 +49,7 @@ pub use mogrify::Mogrifier;
 pub use naming::{Millisecond, Naming};
 pub use observer::{Decided, Failed, Observer};
 pub use prometheus::{Kind, Page};
-pub use refused::{Refused, TopRefused};
+pub use refused::{HALVED_EVERY, Refused, TopRefused};
 pub use sink::{Collect, Sink, SinkConfig, Target, sinks};
 pub use statsd::Dialect;
 pub use tags::Tags;

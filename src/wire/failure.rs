@@ -69,7 +69,11 @@ impl Failure {
     /// What the caller is told. What a store says may name addresses and paths, which are for
     /// the log and the health report.
     pub fn told(&self) -> String {
-        let Self::Check(CheckError::Store(error)) = self else { return self.to_string() };
+        let error = match self {
+            Self::Check(CheckError::Store(error)) => error,
+            Self::Json(error) => return error.told(),
+            _ => return self.to_string(),
+        };
         match error {
             StoreError::Unavailable(_) => "the store is unavailable",
             StoreError::Broken(_) => "the connection to the store broke",

@@ -6,10 +6,21 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 use super::pb;
 use super::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 
-/// A text that is no request.
+/// A text that is no request. Displayed, it says where; why is for the caller alone, as it may
+/// hold a piece of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is not a RateLimitRequest in JSON: {0}")]
-pub struct JsonError(String);
+#[error("the body is not a RateLimitRequest in JSON: {place}")]
+pub struct JsonError {
+    place: String,
+    why: String,
+}
+
+impl JsonError {
+    /// What the caller is told.
+    pub fn told(&self) -> String {
+        format!("the body is not a RateLimitRequest in JSON: {}", self.why)
+    }
+}
 
 /// Translates between JSON and messages.
 #[derive(Clone, Debug)]
@@ -28,7 +39,7 @@ impl Json {
         let pool = DescriptorPool::decode(pb::DESCRIPTORS).map_err(error)?;
         let message = |name: &str| {
             pool.get_message_by_name(&format!("envoy.service.ratelimit.v3.{name}"))
-                .ok_or_else(|| JsonError(format!("{name} is missing from the descriptors")))
+                .ok_or_else(|| error(format!("{name} is missing from the descriptors")))
         };
         Ok(Self { request: message("RateLimitRequest")?, response: message("RateLimitResponse")? })
     }
@@ -41,8 +52,8 @@ impl Json {
     pub fn request(&self, text: &[u8]) -> Result<RateLimitRequest, JsonError> {
         let mut json = serde_json::Deserializer::from_slice(text);
         let message =
-            DynamicMessage::deserialize(self.request.clone(), &mut json).map_err(error)?;
-        json.end().map_err(error)?;
+            DynamicMessage::deserialize(self.request.clone(), &mut json).map_err(misread)?;
+        json.end().map_err(misread)?;
         RateLimitRequest::decode(message.encode_to_vec().as_slice()).map_err(error)
     }
 
@@ -66,6 +77,11 @@ impl Json {
     }
 }
 
+fn misread(error: serde_json::Error) -> JsonError {
+    let place = format!("line {} column {}", error.line(), error.column());
+    JsonError { place, why: error.to_string() }
+}
+
 fn error(error: impl std::fmt::Display) -> JsonError {
-    JsonError(error.to_string())
+    JsonError { place: "not as the descriptors have it".to_owned(), why: error.to_string() }
 }

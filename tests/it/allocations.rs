@@ -40,9 +40,10 @@ descriptors:
   rate_limit: {unlimited: true}
 ";
 
-/// A core that counts in memory by these rules.
-fn core() -> Core<MemoryStore> {
-    let settings = Settings::from_lookup(&|_| None, &[]).unwrap();
+/// A core that counts in memory by these rules, with that decision log.
+fn core(decision_log: &str) -> Core<MemoryStore> {
+    let log = |name: &str| (name == "TIDEGATE_DECISION_LOG").then(|| decision_log.to_owned());
+    let settings = Settings::from_lookup(&log, &[]).unwrap();
     let clock = Clock::Manual(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
     let core = Core::new(&settings, MemoryStore::new(MemoryConfig::default()), clock);
     let file = SourceFile { name: "rules.yaml".to_owned(), bytes: RULES.as_bytes().to_vec() };
@@ -50,10 +51,9 @@ fn core() -> Core<MemoryStore> {
     core
 }
 
-/// Decides a request with these descriptors of one entry each; tells what was decided and
-/// how much was allocated by `times` of it, once it had been decided before.
-fn decide(descriptors: &[(&str, &str)], times: usize) -> (Verdict, u64) {
-    let core = core();
+/// Decides a request with these descriptors of one entry each by `core`; tells what was decided
+/// and how much was allocated by `times` of it, once it had been decided before.
+fn decide(core: &Core<MemoryStore>, descriptors: &[(&str, &str)], times: usize) -> (Verdict, u64) {
     let mut request = Request::new("shop", 1);
     for &(key, value) in descriptors {
         request.push([Entry { key, value }], Terms::default());
@@ -77,7 +77,11 @@ fn decide(descriptors: &[(&str, &str)], times: usize) -> (Verdict, u64) {
 #[test]
 fn decisions_allocate_nothing_after_the_first() {
     let check = |descriptors: &[(&str, &str)], verdict| {
-        assert_eq!(decide(descriptors, 1000), (verdict, 0), "{descriptors:?}");
+        // Decisions that the log does not choose cost nothing either.
+        for decision_log in ["off", "error,fallback", "error,refused:1e-300,passed:1e-300"] {
+            let decided = decide(&core(decision_log), descriptors, 1000);
+            assert_eq!(decided, (verdict, 0), "{descriptors:?} {decision_log}");
+        }
     };
     check(&[("user", "alice")], Verdict::Ok);
     check(&[("path", "/api/users/17")], Verdict::Ok);

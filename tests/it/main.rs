@@ -13,6 +13,7 @@ mod envoy;
 mod errors;
 mod fuzz;
 mod house;
+mod logs;
 mod metrics;
 mod model;
 mod operations;

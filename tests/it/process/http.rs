@@ -78,8 +78,8 @@ fn the_debug_listener_lists_what_it_offers() {
     let tidegate = Tidegate::with_rules(RULES).start();
     let index = get(tidegate.debug(), "/", &[]).unwrap().text();
     let paths: Vec<_> = index.lines().map(|line| line.split_once(": ").unwrap().0).collect();
-    assert_eq!(paths, ["/", "/debug/pprof/", "/rlconfig", "/stats"], "sorted");
-    for path in ["/", "/rlconfig", "/stats"] {
+    assert_eq!(paths, ["/", "/debug/pprof/", "/log", "/rlconfig", "/stats", "/top"], "sorted");
+    for path in ["/", "/log", "/rlconfig", "/stats", "/top"] {
         assert_eq!(get(tidegate.debug(), path, &[]).unwrap().status, 200, "{path}");
     }
     for path in ["/debug/pprof", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/a/b"] {

@@ -27,6 +27,8 @@ fn places(tidegate: &Tidegate) -> Vec<(String, &'static str, bool)> {
         (debug.clone(), "/", true),
         (debug.clone(), "/rlconfig", true),
         (debug.clone(), "/stats", true),
+        (debug.clone(), "/log", true),
+        (debug.clone(), "/top", true),
         (debug.clone(), "/debug/pprof/heap", true),
         (debug, "/nothing", false),
     ]
@@ -164,7 +166,7 @@ fn everything_said(tidegate: &mut Tidegate) -> String {
         said += &with_token(tidegate.http(), path, &token).text();
         said += &get(tidegate.http(), path, &[]).unwrap().text();
     }
-    for path in ["/", "/rlconfig", "/stats", "/debug/pprof/"] {
+    for path in ["/", "/rlconfig", "/stats", "/debug/pprof/", "/log", "/top"] {
         said += &with_token(tidegate.debug(), path, &token).text();
         said += &get(tidegate.debug(), path, &[]).unwrap().text();
     }

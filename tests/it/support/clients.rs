@@ -88,6 +88,20 @@ impl Client {
         Ok(answer.overall_code())
     }
 
+    /// Asks for one hit as [`Client::hit`] does, with headers.
+    pub(crate) async fn hit_with(
+        &self,
+        entries: &[(&str, &str)],
+        headers: &[(&'static str, &str)],
+    ) -> Result<Code, Status> {
+        let mut question = Request::new(request("shop", [descriptor(entries)]));
+        for (name, value) in headers {
+            question.metadata_mut().insert(*name, value.parse().expect("a header"));
+        }
+        let mut client = RateLimitServiceClient::new(self.0.clone());
+        Ok(client.should_rate_limit(question).await?.into_inner().overall_code())
+    }
+
     /// Sends `message` to the rate limit service as it is.
     pub(crate) async fn send_bytes(&self, message: impl Into<Bytes>) -> Result<Bytes, Status> {
         let mut client = tonic::client::Grpc::new(self.0.clone());
@@ -223,7 +237,8 @@ pub(crate) fn post(address: &str, path: &str, body: &[u8]) -> io::Result<HttpAns
     send(address, &format!("POST {path}"), &[], body)
 }
 
-fn send(
+/// Sends `what`, a method and a path, on a connection of its own.
+pub(crate) fn send(
     address: &str,
     what: &str,
     headers: &[(&str, &str)],

@@ -40,6 +40,14 @@ impl RedisServer {
         })
     }
 
+    /// Starts a server on a free TCP port that asks for a password.
+    pub(crate) fn start_guarded(password: &'static str) -> Self {
+        Self::on_a_port(Some(password), |_, port| {
+            let options = ["--port", port, "--bind", "127.0.0.1", "--requirepass", password];
+            options.map(str::to_owned).to_vec()
+        })
+    }
+
     /// Starts a server that speaks nothing but TLS with clients that show a certificate.
     pub(crate) fn start_tls(server: &Identity, ca: &Path, more: &[&str]) -> Self {
         let tls = tls_options(server, ca);
