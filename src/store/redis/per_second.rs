@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Circuit, RedisConfig, RedisStats, RedisStore};
+use super::{Circuit, RedisConfig, RedisStats, RedisStore, Traffic};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Refusals;
 use crate::store::split::{self, Shards};
@@ -72,6 +72,12 @@ impl PerSecondStore {
     /// Whether both are connected, now and whenever that changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.up.clone()
+    }
+
+    /// What was sent to both, as of now.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        let Pair { main, per_second } = &*self.pair;
+        main.traffic().into_iter().chain(per_second.traffic()).collect()
     }
 
     /// The circuits to both, as of now.
