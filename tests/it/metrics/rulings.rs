@@ -142,7 +142,8 @@ async fn requests_are_counted_once_by_what_became_of_them() {
         assert!(ask(&core, "a.b", key).await);
     }
     assert!(!ask(&core, "", "user").await);
-    assert!(!ask(&core, "a.b", "").await);
+    let nothing = RateLimitRequest { domain: "a.b".to_owned(), ..Default::default() };
+    assert!(core.front.answer(&nothing).await.is_err());
     let outcome = |name: &str, value| (format!("outcome=\"{name}\""), value);
     let expected = [
         outcome("ok", 3.0),
