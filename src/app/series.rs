@@ -55,8 +55,7 @@ pub(super) fn read(fronts: &Fronts, tls: Option<&Acceptor>, snapshot: &mut Snaps
 /// Adds what is Tidegate's own, for the page.
 pub(super) fn collect(facts: &Facts, fronts: &Fronts, page: &mut Page) {
     let store = &fronts[0].service.store;
-    let build =
-        [env!("CARGO_PKG_VERSION"), env!("BUILD_REVISION"), env!("BUILD_RUSTC")];
+    let build = [env!("CARGO_PKG_VERSION"), env!("BUILD_REVISION"), env!("BUILD_RUSTC")];
     page.sample(&own::BUILD_INFO, &build, 1.0);
     page.sample(&own::READY, &[], truth(facts.overall().is_serving()));
     collect_rules(&facts.rules, page);

@@ -34,8 +34,7 @@ const FINE: [f64; 18] = [
     0.015, 0.025, 0.05, 0.1, 0.25, 1.0,
 ];
 /// The classic bounds of how many are together.
-const POWERS: [f64; 11] =
-    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+const POWERS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// Where the bounds of buckets are.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,7 +241,7 @@ mod tests {
         for bound in FINE {
             let histogram = Histogram::new(Scale::seconds());
             let nanos = (bound * 1e9).round() as u64;
-            [nanos - 1, nanos, nanos + 1].map(|amount| histogram.observe(amount));
+            [nanos - 1, nanos, nanos + 1].iter().for_each(|amount| histogram.observe(*amount));
             let below = histogram.read().classic().find(|(other, _)| *other == bound);
             assert_eq!(below, Some((bound, 2)));
         }
@@ -278,7 +277,9 @@ mod tests {
         one.observe(900);
         other.observe(50_000);
         other.observe(u64::MAX);
-        let total = Observed::total([one.read(), other.read()]).unwrap();
+        let mut total = one.read();
+        total.add(&other.read());
+        assert_eq!(Observed::total([one.read(), other.read()]).as_ref(), Some(&total));
         let native = total.native();
         assert_eq!(native.zero_threshold, 2_f64.powi(-20));
         assert_eq!(native.zero_count, 2);

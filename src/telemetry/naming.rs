@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use super::families;
+use super::histogram::Scale;
 use super::mapping::{Mapping, Outcome};
 use super::metric::Metric;
 use super::prometheus::{Kind, metric_name};
 use super::tags::Tags;
-use super::histogram::Scale;
 use super::timing::BUCKETS;
 
 /// How readings are named on the page.

@@ -45,9 +45,10 @@ impl Exposition {
     pub fn write(self, page: &Page) -> Vec<u8> {
         match self {
             Self::Text => page.render().into_bytes(),
-            Self::Protobuf => {
-                page.families().flat_map(|one| family(one).encode_length_delimited_to_vec()).collect()
-            }
+            Self::Protobuf => page
+                .families()
+                .flat_map(|one| family(one).encode_length_delimited_to_vec())
+                .collect(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod mapping;
 mod page;
 mod rulings;
+mod scrape;
 mod statsd;
 
 use std::collections::HashSet;

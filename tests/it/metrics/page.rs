@@ -66,7 +66,8 @@ fn shown(text: &str) -> BTreeMap<String, Shown> {
         } else {
             let (series, _) = line.rsplit_once(' ').unwrap();
             let labels = series.split_once('{').map_or("", |(_, labels)| labels);
-            let names = labels.split("=\"").map(|part| part.rsplit([',', '{', '"']).next().unwrap());
+            let names =
+                labels.split("=\"").map(|part| part.rsplit([',', '{', '"']).next().unwrap());
             let mut names: Vec<String> = names.map(str::to_owned).collect();
             names.pop();
             names.retain(|name| name != "le");
@@ -191,10 +192,8 @@ async fn the_series_of_redis_tell_what_was_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_silent_is_told_by_kind() {
     let redis = RedisServer::start_tcp();
-    let tidegate = Tidegate::with_rules(EXACT)
-        .redis(&redis)
-        .env("TIDEGATE_STORE_TIMEOUT", "300ms")
-        .start();
+    let tidegate =
+        Tidegate::with_rules(EXACT).redis(&redis).env("TIDEGATE_STORE_TIMEOUT", "300ms").start();
     let client = Client::connect(tidegate.grpc()).await;
     client.hit("user", "alice").await.expect("a decision");
     redis.pause();
@@ -324,8 +323,12 @@ const END: &str = "<!-- the end of what is made -->\n";
 fn tables() -> String {
     let mut text = String::new();
     for group in own::ALL {
-        write!(text, "\n### {}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n", group.title)
-            .unwrap();
+        write!(
+            text,
+            "\n### {}\n\n| name | type | labels | meaning |\n|---|---|---|---|\n",
+            group.title
+        )
+        .unwrap();
         for Own { name, kind, labels, help } in group.families {
             let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
             let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };

@@ -126,10 +126,8 @@ async fn shadow_mode_of_the_process_is_told() {
     for _ in 0..3 {
         assert!(ask(&core, "a.b", "user").await);
     }
-    let expected = [
-        (ruling("a.b", "a.b.user", "ok"), 2.0),
-        (ruling("a.b", "a.b.user", "shadow"), 1.0),
-    ];
+    let expected =
+        [(ruling("a.b", "a.b.user", "ok"), 2.0), (ruling("a.b", "a.b.user", "shadow"), 1.0)];
     assert_eq!(family(&core, DECISIONS), expected);
     let expected = [("outcome=\"ok\"".to_owned(), 2.0), ("outcome=\"shadowed\"".to_owned(), 1.0)];
     assert_eq!(family(&core, "tidegate_requests_total"), expected);
