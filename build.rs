@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::Command;
 use std::{env, fs};
 
 /// What is served, and so described to clients.
@@ -16,6 +17,9 @@ const SERVED: [&str; 3] = [
 const ASKED: [&str; 2] =
     ["envoy/service/discovery/v3/ads.proto", "ratelimit/config/ratelimit/v3/rls_conf.proto"];
 
+/// What is written for others: the protobuf form of the metrics page.
+const WRITTEN: [&str; 1] = ["io/prometheus/client/metrics.proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
 
@@ -28,9 +32,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
-    compiler.open_files(ASKED)?;
+    compiler.open_files(ASKED)?.open_files(WRITTEN)?;
     tonic_prost_build::configure()
         .include_file("protos.rs")
         .compile_fds(compiler.file_descriptor_set())?;
+    tell_what_builds();
     Ok(())
+}
+
+/// For `tidegate_build_info`: the compiler, and the revision if whoever builds names it.
+fn tell_what_builds() {
+    println!("cargo:rerun-if-env-changed=SOURCE_REVISION");
+    let revision = env::var("SOURCE_REVISION").unwrap_or_default();
+    println!("cargo:rustc-env=BUILD_REVISION={}", revision.trim());
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = Command::new(rustc).arg("--version").output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let version = said.unwrap_or_default();
+    let version = version.split_whitespace().nth(1).unwrap_or_default();
+    println!("cargo:rustc-env=BUILD_RUSTC={version}");
 }

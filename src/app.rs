@@ -5,6 +5,7 @@ mod counters;
 mod notify;
 mod probe;
 mod process;
+mod redis;
 mod run;
 mod series;
 mod sockets;

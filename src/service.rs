@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::limiter::{Count, Decision, Plan, Policy, Request, Source, Verdict, decide, plan};
 use crate::rules::{OnStoreError, Ruleset};
 use crate::store::{Counts, Store, StoreError};
-use crate::telemetry::{Call, Decided, Handles, Metrics, Observer, Stage};
+use crate::telemetry::{Call, Decided, Handles, Meters, Metrics, Observer, Page, Stage};
 
 /// One version of the rules, ready to decide with.
 #[derive(Debug)]
@@ -114,6 +114,8 @@ pub struct Service<S> {
     pub policy: Policy,
     /// Where decisions are counted.
     pub metrics: Arc<Metrics>,
+    /// Where a worker counts what no other does.
+    pub meters: Arc<Meters>,
     /// Who is told of calls.
     pub observer: Arc<Observer>,
 }
@@ -157,6 +159,14 @@ impl<S: Store> Service<S> {
         Ok(answer)
     }
 
+    /// Adds what was counted to `page`.
+    pub fn render(&self, page: &mut Page) {
+        self.metrics.render(page);
+        if let Some(snapshot) = &*self.rules.load() {
+            self.metrics.render_rules((&snapshot.ruleset, &snapshot.handles), page);
+        }
+    }
+
     fn admit(&self, request: &Request<'_>) -> Result<Arc<Snapshot>, CheckError> {
         if request.domain.is_empty() {
             return Err(CheckError::EmptyDomain);
@@ -180,6 +190,7 @@ impl<S: Store> Service<S> {
             });
             said.counts.push(count);
         }
+        self.meters.record_counts(&said.counts);
         said
     }
 }

@@ -13,7 +13,7 @@ use crate::settings::{self, Settings};
 use crate::sources::{Leasing, Reloader, Replaced};
 use crate::store::Store;
 use crate::store::secret::Secret;
-use crate::telemetry::{DecisionLog, Metrics, Observer, TopRefused, Values};
+use crate::telemetry::{Caps, DecisionLog, Metrics, Observer, TopRefused, Values};
 
 /// The parts of a service that need no socket.
 #[derive(Debug)]
@@ -32,9 +32,11 @@ impl<S: Store> Core<S> {
     /// Assembles the parts; no rules are loaded yet.
     pub fn new(settings: &Settings, store: S, clock: Clock) -> Self {
         let rules = Arc::new(Rules::empty());
-        let metrics =
-            Metrics::new(settings.bounds.max_metric_paths, stats::naming(&settings.metrics));
-        let metrics = Arc::new(metrics);
+        let caps = Caps {
+            value_paths: settings.bounds.max_metric_paths,
+            rules: settings.bounds.max_metric_rules,
+        };
+        let metrics = Arc::new(Metrics::new(caps, stats::naming(&settings.metrics)));
         let health = Arc::new(Health::new(facts(settings, store.name(), &clock)));
         let reloader = Reloader {
             rules: Arc::clone(&rules),
@@ -54,7 +56,8 @@ impl<S: Store> Core<S> {
         };
         let policy = settings.limiter.clone();
         let observer = Arc::new(observer(&settings.log));
-        let service = Service { rules, store, clock, policy, metrics, observer };
+        let meters = metrics.meters();
+        let service = Service { rules, store, clock, policy, metrics, meters, observer };
         let front = Front {
             service,
             bounds: settings.bounds.request,

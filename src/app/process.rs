@@ -3,43 +3,36 @@
 
 use std::fs;
 
-use crate::telemetry::{Kind, Page};
+use crate::telemetry::{Page, own};
 
 /// Ticks of a second in `/proc`; the same on every Linux that is in use.
 const TICKS: f64 = 100.0;
 
 /// Adds it to `page`.
 pub(super) fn collect(page: &mut Page) {
-    let mut add = |name, kind, help, value: Option<f64>| {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let kibibytes = |name| number(&status, name).map(|kibibytes| kibibytes * 1024.0);
+    let started = booted().zip(stat(&[22])).map(|(booted, ticks)| booted + ticks / TICKS);
+    for (family, value) in [
+        (&own::PROCESS_CPU, stat(&[14, 15]).map(|ticks| ticks / TICKS)),
+        (&own::PROCESS_MEMORY, kibibytes("VmRSS:")),
+        (&own::PROCESS_VIRTUAL, kibibytes("VmSize:")),
+        (&own::PROCESS_THREADS, number(&status, "Threads:")),
+        (&own::PROCESS_FILES, open_files()),
+        (&own::PROCESS_MAX_FILES, number(&limits, "Max open files")),
+        (&own::PROCESS_START, started),
+    ] {
         if let Some(value) = value {
-            page.sample((name, kind, help), &[], value);
+            page.sample(family, &[], value);
         }
-    };
-    add(
-        "process_resident_memory_bytes",
-        Kind::Gauge,
-        "Resident memory size in bytes.",
-        resident_bytes(),
-    );
-    add(
-        "process_cpu_seconds_total",
-        Kind::Counter,
-        "Total user and system CPU time spent in seconds.",
-        stat(&[14, 15]).map(|ticks| ticks / TICKS),
-    );
-    add("process_open_fds", Kind::Gauge, "Number of open file descriptors.", open_files());
-    add(
-        "process_start_time_seconds",
-        Kind::Gauge,
-        "Start time of the process since unix epoch in seconds.",
-        booted().zip(stat(&[22])).map(|(booted, ticks)| booted + ticks / TICKS),
-    );
+    }
 }
 
-fn resident_bytes() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(kibibytes.split_whitespace().next()?.parse::<f64>().ok()? * 1024.0)
+/// What follows `name` at the beginning of a line, if it is a number.
+fn number(text: &str, name: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// The sum of fields of `/proc/self/stat`, counted from 1. The second, the name of the
@@ -58,5 +51,5 @@ fn open_files() -> Option<f64> {
 /// When the system started, in seconds.
 fn booted() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()
+    number(&stat, "btime ")
 }

@@ -242,6 +242,7 @@ impl Loader {
         }
         Some(Rule {
             path: path.into(),
+            domain_bytes: self.domain_bytes,
             limits: policy.limits.into(),
             requests_per_unit: policy.requests_per_unit,
             replaces: policy.replaces.into_iter().map(|replaced| replaced.name).collect(),

@@ -62,6 +62,8 @@ pub(super) struct Loader {
     origins: Vec<Origin>,
     /// The root under which descriptors are read.
     pub(super) domain: NodeId,
+    /// How long its name is.
+    pub(super) domain_bytes: u32,
     /// How many descriptors there are so far.
     pub(super) descriptors: usize,
     /// How long their paths are.
@@ -157,6 +159,7 @@ impl Loader {
         let of_file = Defaults::read(fields.get("defaults"), path, &mut self.report);
         self.defaults = of_file.or(of_process);
         self.spending(fields.get("all_or_nothing"), name.as_deref().ok(), path);
+        self.domain_bytes = u32::try_from(path.len()).unwrap_or_default();
         let parent = Parent { node: self.domain, path };
         self.descriptors(fields.get("descriptors"), parent);
     }

@@ -34,6 +34,8 @@ pub struct RuleId(pub u32);
 pub struct Rule {
     /// Domain and composite keys from the root, joined by dots.
     pub path: Box<str>,
+    /// How many bytes of the path the domain is.
+    pub(super) domain_bytes: u32,
     /// The limits, all of which must hold; none means unlimited.
     pub limits: Box<[NamedLimit]>,
     /// As written in the file, for display: an unlimited rule may give it, to no effect.
@@ -48,6 +50,13 @@ pub struct Rule {
     pub detailed_metric: bool,
     /// Sent back as dynamic metadata when the descriptor passes.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Rule {
+    /// The domain that it belongs to.
+    pub fn domain(&self) -> &str {
+        self.path.get(..self.domain_bytes as usize).unwrap_or_default()
+    }
 }
 
 /// A limit and its name.

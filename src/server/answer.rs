@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Activity;
 use crate::service::Service;
 use crate::store::Store;
-use crate::telemetry::{Call, Failed, Stage, panics};
+use crate::telemetry::{Call, Failed, Outcome, Stage, panics};
 use crate::wire::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::wire::{Bounds, Failure, GRPC_TIMEOUT, Layout, decided_by, patience, request, response};
 
@@ -34,7 +34,7 @@ pub struct Answered {
 }
 
 impl<S: Store> Front<S> {
-    /// The same with another store.
+    /// The same for another worker, with a store of its own.
     pub fn with_store(&self, store: S) -> Self {
         let Service { rules, clock, policy, metrics, observer, .. } = &self.service;
         let service = Service {
@@ -43,6 +43,7 @@ impl<S: Store> Front<S> {
             clock: clock.clone(),
             policy: policy.clone(),
             metrics: Arc::clone(metrics),
+            meters: metrics.meters(),
             observer: Arc::clone(observer),
         };
         let activity = Arc::clone(&self.activity);
@@ -69,21 +70,24 @@ impl<S: Store> Front<S> {
         call: &mut Call<'_>,
     ) -> Result<Answered, Failure> {
         let watched = panics::watched(self.decide(message, call)).await;
-        let answered = watched.unwrap_or_else(|panicked| {
+        let decided = watched.unwrap_or_else(|panicked| {
             panicked.tell(call.id(), &message.domain);
             Err(Failure::Panicked)
         });
-        answered.inspect_err(|failure| {
+        let outcome = decided.as_ref().map_or_else(Failure::outcome, |(_, outcome)| *outcome);
+        self.service.meters.record(outcome, call.elapsed());
+        let answered = decided.inspect_err(|failure| {
             let (domain, is_store) = (&*message.domain, failure.is_of_store());
             self.service.observer.failed(call, Failed { domain, is_store, reason: failure });
-        })
+        });
+        answered.map(|(answered, _)| answered)
     }
 
     async fn decide(
         &self,
         message: &RateLimitRequest,
         call: &mut Call<'_>,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<(Answered, Outcome), Failure> {
         call.enter(Stage::Decode);
         let _under_way = self.activity.begin().map_err(Failure::Crowded).inspect_err(|_| {
             self.service.metrics.record_service_error();
@@ -93,9 +97,10 @@ impl<S: Store> Front<S> {
         request.patience = call.header(GRPC_TIMEOUT).and_then(patience);
         let answer = self.service.check(&request, call).await?;
         let decided_by = decided_by(&answer.stood_in);
-        Ok(Answered {
+        let answered = Answered {
             message: response(&answer, &request, &self.layout),
             decided_by: decided_by.and_then(|text| HeaderValue::try_from(text).ok()),
-        })
+        };
+        Ok((answered, Outcome::of(&answer.decision)))
     }
 }

@@ -35,7 +35,7 @@ use crate::telemetry::{Call, Page};
 use crate::wire::json::Json;
 use crate::wire::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::Code as Overall;
-use crate::wire::{DECIDED_BY, Failure, report_json};
+use crate::wire::{DECIDED_BY, Exposition, Failure, report_json};
 
 /// What the handlers need.
 pub struct HttpState<S> {
@@ -63,16 +63,16 @@ impl<S: Store> HttpState<S> {
     /// Every series as it is now.
     pub(super) fn page(&self) -> Page {
         let mut page = self.front.service.metrics.page();
-        self.front.service.metrics.render(&mut page);
+        self.front.service.render(&mut page);
         (self.collect)(&mut page);
         page
     }
 
     /// Makes a page that may have a line for each of many rules: on a thread where that
     /// holds nobody up, and one after the other, so that many who ask take no more memory.
-    pub(super) async fn make(
+    pub(super) async fn make<P: IntoResponse + Send + 'static>(
         self,
-        page: impl FnOnce(&Self) -> String + Send + 'static,
+        page: impl FnOnce(&Self) -> P + Send + 'static,
     ) -> Response {
         let Ok(turn) = Arc::clone(&self.pages).acquire_owned().await else {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -215,7 +215,9 @@ async fn decide<S: Store>(
     body: &[u8],
     call: &mut Call<'_>,
 ) -> Result<(Vec<u8>, Answered), Failure> {
-    let request = state.json.request(body)?;
+    let request = state.json.request(body).map_err(Failure::from).inspect_err(|failure| {
+        state.front.service.meters.record(failure.outcome(), call.elapsed());
+    })?;
     let answered = state.front.answer_call(&request, call).await?;
     Ok((state.json.response(&answered.message)?, answered))
 }
@@ -272,10 +274,12 @@ async fn health<S: Store>(State(state): State<HttpState<S>>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-async fn metrics<S: Store>(State(state): State<HttpState<S>>) -> Response {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], state.make(|state| state.page().render()).await)
-        .into_response()
+/// The page in the format that the caller likes best.
+async fn metrics<S: Store>(State(state): State<HttpState<S>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Exposition::preferred(accept);
+    let kind = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+    (kind, state.make(move |state| format.write(&state.page())).await).into_response()
 }
 
 #[cfg(test)]

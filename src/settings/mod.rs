@@ -177,6 +177,8 @@ pub struct Bounds {
     pub transport: Transport,
     /// Different paths that metrics are kept for.
     pub max_metric_paths: usize,
+    /// Rules whose decisions have series of their own.
+    pub max_metric_rules: usize,
 }
 
 /// How the process ends.

@@ -258,6 +258,13 @@ fn bounds(r: &mut Reader<'_>) -> Bounds {
             "Different metric paths that values of requests can make; each costs one for every 64 \
              bytes begun. More share the series `tidegate_overflow`.",
         ),
+        max_metric_rules: r.within(
+            "TIDEGATE_MAX_METRIC_RULES",
+            10_000,
+            0..=MILLION,
+            "Rules that have series of their own in `tidegate_decisions_total`, the first of the \
+             rules in force. Those of all others share the rule `tidegate_overflow`.",
+        ),
     }
 }
 

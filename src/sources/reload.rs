@@ -162,7 +162,7 @@ impl Reloader {
             true => "the old rules stay in force",
             false => "no rules are in force",
         };
-        self.metrics.record_failed_load();
+        self.metrics.record_failed_load(now);
         self.health.update(|facts| facts.rules.last_error = Some((reason.to_owned(), now)));
         tracing::error!(reason, in_force, "rules not loaded");
     }

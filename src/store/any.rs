@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::memcached::MemcachedStore;
 use super::memory::MemoryStore;
-use super::redis::{Circuit, PerSecondStore, RedisStore};
+use super::redis::{Circuit, PerSecondStore, RedisStore, Traffic};
 use super::{Abilities, Counts, Store, StoreError};
 use crate::limiter::Batch;
 
@@ -36,6 +36,15 @@ impl AnyStore {
         match self {
             Self::Redis(store) => store.circuits(),
             Self::PerSecond(store) => store.circuits(),
+            Self::Memory(_) | Self::Memcached(_) => Vec::new(),
+        }
+    }
+
+    /// What was sent to its servers, where they are Redis.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        match self {
+            Self::Redis(store) => store.traffic(),
+            Self::PerSecond(store) => store.traffic(),
             Self::Memory(_) | Self::Memcached(_) => Vec::new(),
         }
     }

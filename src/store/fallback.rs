@@ -26,6 +26,7 @@
 
 mod debts;
 mod local;
+mod meters;
 mod outage;
 mod reserve;
 
@@ -34,8 +35,9 @@ use std::iter;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub use meters::Waits;
 pub use reserve::{FallbackConfig, Reserve, ReserveStats};
 
 use super::{Abilities, Counts, Store, StoreError};
@@ -56,12 +58,14 @@ pub struct Fallback<S> {
     pub store: Arc<S>,
     /// What stands in when it cannot say; shared by all who decide.
     pub reserve: Arc<Reserve>,
+    /// What it cost to ask.
+    pub waits: Waits,
 }
 
 impl<S: Store> Fallback<S> {
     /// `store`, with `reserve` for when it cannot say.
     pub fn new(store: S, reserve: Arc<Reserve>) -> Self {
-        Self { store: Arc::new(store), reserve }
+        Self { store: Arc::new(store), reserve, waits: Waits::default() }
     }
 
     /// Asks the store, and waits until the deadline. A store that has its answer at hand,
@@ -77,7 +81,10 @@ impl<S: Store> Fallback<S> {
         }
         let deadline = self.reserve.deadline(batch.patience);
         let wait = (deadline - TICK.min(deadline / 4)).max(TICK);
-        match tokio::time::timeout(wait, asking).await {
+        let asked = Instant::now();
+        let answer = tokio::time::timeout(wait, asking).await;
+        self.waits.durations.time(asked.elapsed());
+        match answer {
             Ok(counts) => counts,
             Err(_) => {
                 let late = Err(StoreError::Timeout(wait));
@@ -107,6 +114,7 @@ impl<S: Store> Store for Fallback<S> {
                 if counts.iter().any(|count| matches!(count, Err(StoreError::Timeout(_)))) {
                     self.reserve.note_late();
                 }
+                self.waits.record_errors(&counts);
                 self.reserve.stand_in(batch, counts)
             }
         }

@@ -34,7 +34,7 @@ mod split;
 
 pub use abilities::Abilities;
 pub use any::AnyStore;
-pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats};
+pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats, Waits};
 pub use hash_keys::HashKeys;
 pub use leases::{LeaseConfig, LeaseTable, Leases, LeasesStats};
 pub use refusals::{RefusalCache, Refusals};

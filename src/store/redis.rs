@@ -28,6 +28,7 @@ mod slots;
 #[cfg(test)]
 mod threads;
 mod topology;
+mod traffic;
 mod wiring;
 
 use std::fmt;
@@ -45,6 +46,7 @@ pub use link::Circuit;
 pub use login::{Credentials, Login};
 pub use per_second::PerSecondStore;
 pub use roll::Roll;
+pub use traffic::Traffic;
 pub use wiring::{Opening, Wiring};
 
 use cluster::Cluster;
@@ -142,6 +144,14 @@ impl RedisStore {
         match &self.servers {
             Servers::One(group) => vec![group.node().link().circuit()],
             Servers::Cluster { cluster, .. } => cluster.circuits(),
+        }
+    }
+
+    /// What was sent to all servers that are known, as of now.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        match &self.servers {
+            Servers::One(group) => vec![group.traffic()],
+            Servers::Cluster { cluster, .. } => cluster.traffic(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::families as f;
 use super::metric::Snapshot;
-use super::{Kind, Page};
+use super::{Page, own};
 
 /// Connections of a pool, as of now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,47 +105,20 @@ pub struct LeaseStats {
 impl LeaseStats {
     /// Adds them to the page.
     pub fn collect(&self, page: &mut Page) {
-        for (name, kind, help, value) in [
-            ("tidegate_leases", Kind::Gauge, "Counters that are leased.", self.leases),
-            (
-                "tidegate_lease_hits_unspent",
-                Kind::Gauge,
-                "Hits that were taken from the store and can be spent here.",
-                self.unspent,
-            ),
-            (
-                "tidegate_lease_hits_taken_total",
-                Kind::Counter,
-                "Hits that were taken from the store.",
-                self.taken,
-            ),
-            (
-                "tidegate_lease_hits_spent_total",
-                Kind::Counter,
-                "Hits that were spent without asking the store.",
-                self.spent,
-            ),
-            (
-                "tidegate_lease_hits_given_back_total",
-                Kind::Counter,
-                "Hits that were given back to the store.",
-                self.given_back,
-            ),
-            (
-                "tidegate_lease_hits_lost_total",
-                Kind::Counter,
-                "Hits that nobody can spend, as a call had no answer.",
-                self.lost,
-            ),
+        for (family, value) in [
+            (&own::LEASES, self.leases),
+            (&own::LEASE_UNSPENT, self.unspent),
+            (&own::LEASE_TAKEN, self.taken),
+            (&own::LEASE_SPENT, self.spent),
+            (&own::LEASE_GIVEN_BACK, self.given_back),
+            (&own::LEASE_LOST, self.lost),
         ] {
-            page.sample((name, kind, help), &[], value as f64);
+            page.sample(family, &[], value as f64);
         }
         for (outcome, value) in
             [("granted", self.granted), ("refused", self.refused), ("unknown", self.unknown)]
         {
-            let help = "Blocks of hits that were asked for, by outcome.";
-            let family = ("tidegate_lease_blocks_total", Kind::Counter, help);
-            page.sample(family, &[("outcome", outcome)], value as f64);
+            page.sample(&own::LEASE_BLOCKS, &[outcome], value as f64);
         }
     }
 }

@@ -3,19 +3,27 @@
 //! Decisions touch atomics only; names are made when somebody asks. What requests can
 //! bring, paths with values in them and domains that do not exist, is held up to a cap.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::capped::{Capped, Counts};
 use super::counter::Counter;
 use super::facts::LoadStats;
 use super::families as f;
+use super::histogram::Histogram;
+use super::meters::{self, Meters};
 use super::metric::Snapshot;
 use super::metric_path::sanitise;
 use super::naming::Naming;
+use super::own;
 use super::paths::PathCounters;
-use super::prometheus::{Kind, Page};
-use super::timing::{Durations, Method, Queue, Timer};
+use super::prometheus::Page;
+use super::rulings::{Ruling, Rulings};
+use super::timing::{Method, Queue, Timer};
+use crate::clock::Timestamp;
 use crate::limiter::{Decision, Plan, Tally};
 use crate::rules::{OnStoreError, RuleId, Ruleset};
 
@@ -60,20 +68,37 @@ impl Loads {
     }
 }
 
+/// How much is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Metric paths beyond the rules' own, which values of requests make. A path costs one for
+    /// every 64 bytes begun; what has no place goes to one series.
+    pub value_paths: usize,
+    /// Rules whose decisions have series of their own; those of all others share one.
+    pub rules: usize,
+}
+
 /// The metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
     naming: Arc<Naming>,
+    max_rules: usize,
+    /// Of each worker.
+    meters: Mutex<Vec<Arc<Meters>>>,
     paths: Capped<PathCounters>,
+    /// Of descriptors that met no rule.
+    without_rule: Rulings,
     unknown_domains: Capped<Counter>,
-    should_rate_limit: Durations,
-    check: Durations,
+    should_rate_limit: Histogram,
+    check: Histogram,
     service_errors: Counter,
     store_errors: Counter,
     stood_in: [Counter; OnStoreError::ALL.len()],
     global_shadow: Counter,
     loads: Counter,
     failed_loads: Counter,
+    /// In microseconds.
+    last_failed_load: Counter,
     /// Reading the rule files.
     pub rule_files: Loads,
     queues: OnceLock<Vec<Arc<Queue>>>,
@@ -91,13 +116,14 @@ const OVERFLOW_PATH: &str = "tidegate_overflow.tidegate_overflow";
 const MAX_UNKNOWN_DOMAINS: usize = 100;
 
 impl Metrics {
-    /// Metrics that tell apart at most `max_value_paths` metric paths beyond the rules'
-    /// own; what requests bring beyond that goes to one series. A path costs one for every
-    /// 64 bytes begun.
-    pub fn new(max_value_paths: usize, naming: Naming) -> Self {
-        let durations = |method: Method| Durations::new(naming.scale(method.name()));
+    /// Metrics that tell apart no more than `caps` say.
+    pub fn new(caps: Caps, naming: Naming) -> Self {
+        let durations = |method: Method| Histogram::new(naming.scale(method.name()));
         Self {
-            paths: Capped::new(max_value_paths),
+            max_rules: caps.rules,
+            meters: Mutex::default(),
+            paths: Capped::new(caps.value_paths),
+            without_rule: Rulings::default(),
             unknown_domains: Capped::new(MAX_UNKNOWN_DOMAINS),
             should_rate_limit: durations(Method::ShouldRateLimit),
             check: durations(Method::Check),
@@ -108,6 +134,7 @@ impl Metrics {
             global_shadow: Counter::default(),
             loads: Counter::default(),
             failed_loads: Counter::default(),
+            last_failed_load: Counter::default(),
             rule_files: Loads::default(),
             queues: OnceLock::new(),
             dropped_timers: Counter::default(),
@@ -123,9 +150,17 @@ impl Metrics {
         Handles(self.paths.reload(paths.iter().map(String::as_str)))
     }
 
+    /// Counters for one more worker.
+    pub fn meters(&self) -> Arc<Meters> {
+        let meters = Arc::new(Meters::default());
+        self.meters.lock().push(Arc::clone(&meters));
+        meters
+    }
+
     /// Counts a decision. `handles` belong to the ruleset that it was made with.
     pub fn record(&self, decision: &Decision, handles: &Handles, domain: &str) {
         for status in &decision.statuses {
+            self.rulings(handles, status.rule).add(Ruling::of(status, decision));
             if let Some(applied) = &status.applied {
                 self.add(handles, status.rule, applied.path.as_deref(), &applied.tally);
             }
@@ -142,6 +177,7 @@ impl Metrics {
     /// Counts a request that the store could not decide: its hits were asked for.
     pub fn record_store_error(&self, plan: &Plan, handles: &Handles) {
         for (rule, path, total) in plan.spending() {
+            self.rulings(handles, rule).add(Ruling::Unknown);
             self.add(handles, rule, path, &Tally { total, ..Tally::default() });
         }
         self.store_errors.add(1);
@@ -169,9 +205,10 @@ impl Metrics {
         self.loads.add(1);
     }
 
-    /// Counts a load of rules that was refused.
-    pub fn record_failed_load(&self) {
+    /// Counts a load of rules that was refused `now`.
+    pub fn record_failed_load(&self, now: Timestamp) {
         self.failed_loads.add(1);
+        self.last_failed_load.set(now.as_micros());
     }
 
     /// Starts the clock of a `ShouldRateLimit` call.
@@ -199,11 +236,16 @@ impl Metrics {
         }
     }
 
-    fn durations(&self, method: Method) -> &Durations {
+    fn durations(&self, method: Method) -> &Histogram {
         match method {
             Method::ShouldRateLimit => &self.should_rate_limit,
             Method::Check => &self.check,
         }
+    }
+
+    fn rulings<'m>(&'m self, handles: &'m Handles, rule: Option<RuleId>) -> &'m Rulings {
+        let counters = rule.and_then(|id| handles.0.get(id.0 as usize));
+        counters.map_or(&self.without_rule, |counters| &counters.rulings)
     }
 
     fn add(&self, handles: &Handles, rule: Option<RuleId>, path: Option<&str>, tally: &Tally) {
@@ -231,7 +273,7 @@ impl Metrics {
         snapshot.add(&f::CONFIG_REFUSED, self.failed_loads.get());
         self.rule_files.stats().read("runtime", snapshot);
         for method in Method::ALL {
-            let requests = self.durations(method).requests.get();
+            let requests = self.durations(method).count();
             snapshot.add_part(&f::REQUESTS, Arc::from(method.name()), requests);
         }
     }
@@ -247,41 +289,51 @@ impl Metrics {
         self.read(&mut snapshot);
         page.take(&snapshot);
         for method in Method::ALL {
-            page.histogram(method.name(), self.durations(method));
+            page.response_times(method.name(), self.durations(method).read());
         }
         for (policy, decisions) in OnStoreError::ALL.iter().zip(&self.stood_in).skip(1) {
-            page.sample(
-                (
-                    "tidegate_fallback_decisions_total",
-                    Kind::Counter,
-                    "Decisions in which on_store_error took part, by what it says.",
-                ),
-                &[("policy", policy.name())],
-                decisions.get() as f64,
-            );
+            page.sample(&own::FALLBACK_DECISIONS, &[policy.name()], decisions.get() as f64);
         }
-        let mut own = |name, kind, help, value: u64| {
-            page.sample((name, kind, help), &[], value as f64);
+        for (outcome, loads) in [("in_force", &self.loads), ("refused", &self.failed_loads)] {
+            page.sample(&own::RULES_LOADS, &[outcome], loads.get() as f64);
+        }
+        let failed_at = self.last_failed_load.get() as f64 / 1e6;
+        page.sample(&own::RULES_FAILED_AT, &[], failed_at);
+        for (family, value) in [
+            (&own::METRIC_PATHS, self.paths.len() as u64),
+            (&own::METRIC_PATHS_OVERFLOW, self.paths.overflowed()),
+            (&own::STATSD_DROPPED, self.dropped_timers.get()),
+            (&own::STATSD_FAILED, self.failed_flushes.get()),
+        ] {
+            page.sample(family, &[], value as f64);
+        }
+        let meters = self.meters.lock().clone();
+        meters::render(meters.iter().map(|meters| &**meters), page);
+    }
+
+    /// Adds what the rules in force came to, which are those of `handles`. A series appears
+    /// once it is not zero.
+    pub fn render_rules(&self, (ruleset, handles): (&Ruleset, &Handles), page: &mut Page) {
+        let mut add = |domain: &str, rule: &str, rulings: &Rulings| {
+            for (outcome, value) in rulings.readings() {
+                page.sample(&own::DECISIONS, &[domain, rule, outcome], value as f64);
+            }
         };
-        own("tidegate_metric_paths", Kind::Gauge, "Metric paths held.", self.paths.len() as u64);
-        own(
-            "tidegate_metric_paths_overflow_total",
-            Kind::Counter,
-            "Decisions counted under tidegate_overflow, as there were too many metric paths.",
-            self.paths.overflowed(),
-        );
-        own(
-            "tidegate_statsd_dropped_timers_total",
-            Kind::Counter,
-            "Timer samples that found no place on their way to statsd.",
-            self.dropped_timers.get(),
-        );
-        own(
-            "tidegate_statsd_failed_flushes_total",
-            Kind::Counter,
-            "Flushes to statsd that could not be sent as a whole.",
-            self.failed_flushes.get(),
-        );
+        add("", "", &self.without_rule);
+        let rest = Rulings::default();
+        // Paths that differ in what metric names do not allow share their counters.
+        let mut seen = HashSet::with_capacity(handles.0.len());
+        let rules = ruleset.rules().iter().zip(&handles.0);
+        for (place, (rule, counters)) in rules.enumerate() {
+            if !seen.insert(Arc::as_ptr(counters)) {
+                continue;
+            }
+            match place < self.max_rules {
+                true => add(rule.domain(), &rule.path, &counters.rulings),
+                false => rest.add_all(&counters.rulings),
+            }
+        }
+        add(OVERFLOW, OVERFLOW, &rest);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Metrics are a function of the decision: the core counts nothing, [`Metrics::record`]
 //! reads it off the answer. What envoyproxy/ratelimit has too is declared once in
 //! [`families`], and its names for statsd and Prometheus follow; what is Tidegate's own
-//! (`tidegate_*`) is on the page only, declared where it is added.
+//! (`tidegate_*`) is on the page only and declared in [`own`].
 //!
 //! Values are read when somebody asks: the page ([`Page`]) or a statsd server ([`Sink`]).
 //! Sending is the only I/O here, beside the log.
@@ -18,18 +18,22 @@ pub mod families;
 #[doc(hidden)]
 pub mod fuzz;
 mod hashing;
+mod histogram;
 pub mod logs;
 mod mapping;
+mod meters;
 mod metric;
 mod metric_path;
 mod metrics;
 mod mogrify;
 mod naming;
 mod observer;
+pub mod own;
 pub mod panics;
 mod paths;
 mod prometheus;
 mod refused;
+mod rulings;
 mod sink;
 mod statsd;
 mod tags;
@@ -42,13 +46,15 @@ pub use decisions::{Choice, ChoiceError, DecisionLog, DecisionOptions, FieldErro
 pub use errors::{Dsn, Errors, ErrorsConfig};
 pub use facts::{CacheStats, LeaseStats, LoadStats, MemcacheStats, PoolStats};
 pub use hashing::{Shown, Values};
+pub use histogram::{Histogram, Native, Observed, SCHEMA, Scale};
 pub use mapping::{Mapping, MappingError};
+pub use meters::{Meters, Outcome};
 pub use metric::{Metric, Reading, Snapshot};
-pub use metrics::{Handles, Loads, Metrics};
+pub use metrics::{Caps, Handles, Loads, Metrics};
 pub use mogrify::Mogrifier;
 pub use naming::{Millisecond, Naming};
 pub use observer::{Decided, Failed, Observer};
-pub use prometheus::{Kind, Page};
+pub use prometheus::{Family, Kind, Labels, Page, Series, Value};
 pub use refused::{HALVED_EVERY, Refused, TopRefused};
 pub use sink::{Collect, Sink, SinkConfig, Target, sinks};
 pub use statsd::Dialect;

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use super::families;
+use super::histogram::Scale;
 use super::mapping::{Mapping, Outcome};
 use super::metric::Metric;
 use super::prometheus::{Kind, metric_name};
 use super::tags::Tags;
-use super::timing::{BUCKETS, SECONDS, Scale};
+use super::timing::BUCKETS;
 
 /// How readings are named on the page.
 #[derive(Debug, Default)]
@@ -29,17 +30,14 @@ pub enum Millisecond {
     One,
 }
 
+/// Durations are counted in nanoseconds.
+const NANOS_PER_MILLISECOND: f64 = 1e6;
+
 /// A series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Named<'n> {
     pub(super) family: Cow<'n, str>,
-    labels: Vec<(Cow<'n, str>, String)>,
-}
-
-impl Named<'_> {
-    pub(super) fn labels(&self) -> Vec<(&str, &str)> {
-        self.labels.iter().map(|(label, value)| (&**label, &**value)).collect()
-    }
+    pub(super) labels: Vec<(Cow<'n, str>, String)>,
 }
 
 impl Naming {
@@ -65,18 +63,18 @@ impl Naming {
     /// How the durations of `method` are measured.
     pub(super) fn scale(&self, method: &str) -> Scale {
         let usual = match self.millisecond {
-            Millisecond::Thousandth => SECONDS,
+            Millisecond::Thousandth => 0.001,
             Millisecond::One => 1.0,
         };
         let name = families::RESPONSE_TIME.dotted(method);
         let outcome = self.mapping.as_ref().map(|mapping| mapping.find(&name, Kind::Histogram));
-        match outcome {
-            Some(Outcome::Named { buckets, scale, .. }) => Scale {
-                bounds: buckets.map_or(BUCKETS.to_vec(), <[f64]>::to_vec),
-                millisecond: scale.unwrap_or(usual),
-            },
-            _ => Scale { bounds: BUCKETS.to_vec(), millisecond: usual },
-        }
+        let (bounds, millisecond) = match outcome {
+            Some(Outcome::Named { buckets, scale, .. }) => {
+                (buckets.unwrap_or(&BUCKETS), scale.unwrap_or(usual))
+            }
+            _ => (&BUCKETS[..], usual),
+        };
+        Scale::of_durations(bounds, millisecond / NANOS_PER_MILLISECOND)
     }
 }
 

@@ -4,6 +4,7 @@ use super::capped::Counts;
 use super::counter::Counter;
 use super::families;
 use super::metric::Metric;
+use super::rulings::Rulings;
 use crate::limiter::Tally;
 
 /// What was counted for a path.
@@ -16,6 +17,8 @@ pub(super) struct PathCounters {
     within: Counter,
     shadow: Counter,
     given_back: Counter,
+    /// Of the rule that has this path.
+    pub(super) rulings: Rulings,
 }
 
 impl PathCounters {

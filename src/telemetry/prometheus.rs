@@ -1,4 +1,9 @@
-//! The Prometheus text format: families sorted, each in one block, no series twice.
+//! The metrics page: families sorted, each in one block, no series twice; and its form in the
+//! text format of Prometheus.
+//!
+//! A sample is taken with its declaration only: of [`Own`] families, or of a
+//! [`Metric`](super::metric::Metric) that envoyproxy/ratelimit has too. The protobuf form is
+//! made in `wire`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,9 +11,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::families;
+use super::histogram::Observed;
 use super::metric::{Metric, Reading, Snapshot};
 use super::naming::{Named, Naming};
-use super::timing::Durations;
+use super::own::Own;
 
 /// The kind of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +27,53 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// Its name in the text format.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Series of one name.
 #[derive(Debug)]
-struct Family {
-    kind: Kind,
-    help: &'static str,
-    samples: String,
+pub struct Family {
+    /// What they are.
+    pub kind: Kind,
+    /// What they say.
+    pub help: &'static str,
+    /// They.
+    pub series: Vec<Series>,
+}
+
+/// One series with its value.
+#[derive(Debug)]
+pub struct Series {
+    /// Names and values of its labels.
+    pub labels: Labels,
+    /// What was measured.
+    pub value: Value,
+}
+
+/// Labels of a series, each name once.
+pub type Labels = Vec<(Cow<'static, str>, String)>;
+
+/// What was measured.
+#[derive(Debug)]
+pub enum Value {
+    /// Of a counter or gauge.
+    Number(f64),
+    /// Of a histogram.
+    Observed(Box<Observed>),
 }
 
 /// A page of samples under way.
 #[derive(Debug, Default)]
 pub struct Page {
-    families: BTreeMap<String, Family>,
+    families: BTreeMap<Cow<'static, str>, Family>,
     naming: Arc<Naming>,
 }
 
@@ -44,14 +86,14 @@ impl Page {
         Self { naming, ..Self::default() }
     }
 
-    /// Adds the sample of a counter or gauge. The first sample of a family declares it.
-    pub fn sample(
-        &mut self,
-        family: (&str, Kind, &'static str),
-        labels: &[(&str, &str)],
-        value: f64,
-    ) {
-        self.line(family, "", labels, value);
+    /// Adds the sample of a counter or gauge, with the values of its labels in their order.
+    pub fn sample(&mut self, own: &'static Own, labels: &[&str], value: f64) {
+        self.add_own(own, labels, Value::Number(value));
+    }
+
+    /// Adds a histogram, with the values of its labels in their order.
+    pub fn histogram(&mut self, own: &'static Own, labels: &[&str], observed: Observed) {
+        self.add_own(own, labels, Value::Observed(Box::new(observed)));
     }
 
     /// Adds what was measured; what has the same name and labels adds up.
@@ -68,76 +110,94 @@ impl Page {
             }
         }
         for (named, (metric, value)) in sums {
-            self.sample((&named.family, metric.kind, metric.help), &named.labels(), value as f64);
+            self.add(named, metric, Value::Number(value as f64));
         }
     }
 
-    /// Adds the histogram of a method.
-    pub(super) fn histogram(&mut self, method: &str, durations: &Durations) {
+    /// Adds the response times of a method.
+    pub(super) fn response_times(&mut self, method: &str, observed: Observed) {
         let metric = &families::RESPONSE_TIME;
-        let Some(named) = Arc::clone(&self.naming).name(metric, method) else { return };
-        let family = (&*named.family, Kind::Histogram, metric.help);
-        let labels = named.labels();
-        let with = |le: String| -> Vec<(&str, Cow<'_, str>)> {
-            let labels = labels.iter().map(|(label, value)| (*label, Cow::Borrowed(*value)));
-            labels.chain([("le", Cow::Owned(le))]).collect()
-        };
-        let (buckets, sum) = durations.histogram();
-        // Read last, so that no bucket holds more.
-        let count = durations.requests.get();
-        let buckets = buckets.iter().map(|(le, below)| (le.to_string(), *below));
-        for (le, below) in buckets.chain([("+Inf".to_owned(), count)]) {
-            let labels = with(le);
-            let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, &**value)).collect();
-            self.line(family, "_bucket", &labels, below as f64);
+        if let Some(named) = Arc::clone(&self.naming).name(metric, method) {
+            self.add(named, metric, Value::Observed(Box::new(observed)));
         }
-        self.line(family, "_sum", &labels, sum);
-        self.line(family, "_count", &labels, count as f64);
     }
 
-    /// Adds one line of a family; `suffix` as histograms need it. A name that already has
-    /// another kind keeps it: the line is left out.
-    fn line(
-        &mut self,
-        (name, kind, help): (&str, Kind, &'static str),
-        suffix: &str,
-        labels: &[(&str, &str)],
-        value: f64,
-    ) {
-        if !self.families.contains_key(name) {
-            self.families.insert(name.to_owned(), Family { kind, help, samples: String::new() });
-        }
-        let Some(family) = self.families.get_mut(name).filter(|f| f.kind == kind) else { return };
-        let out = &mut family.samples;
-        out.push_str(name);
-        out.push_str(suffix);
-        for (i, (label, value)) in labels.iter().enumerate() {
-            out.push(if i == 0 { '{' } else { ',' });
-            let _ = write!(out, "{label}=\"");
-            escape(value, out);
-            out.push('"');
-        }
-        if !labels.is_empty() {
-            out.push('}');
-        }
-        let _ = writeln!(out, " {value}");
+    /// The families by name, in order.
+    pub fn families(&self) -> impl Iterator<Item = (&str, &Family)> {
+        self.families.iter().map(|(name, family)| (&**name, family))
     }
 
     /// The text, version 0.0.4.
     pub fn render(&self) -> String {
         let mut out = String::new();
-        for (name, family) in &self.families {
-            let kind = match family.kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
-            };
-            let _ = writeln!(out, "# HELP {name} {}", family.help);
-            let _ = writeln!(out, "# TYPE {name} {kind}");
-            out.push_str(&family.samples);
+        for (name, Family { kind, help, series }) in self.families() {
+            let _ = writeln!(out, "# HELP {name} {help}");
+            let _ = writeln!(out, "# TYPE {name} {}", kind.name());
+            for Series { labels, value } in series {
+                match value {
+                    Value::Number(value) => line((name, ""), (labels, None), *value, &mut out),
+                    Value::Observed(observed) => histogram(name, labels, observed, &mut out),
+                }
+            }
         }
         out
     }
+
+    fn add_own(&mut self, own: &'static Own, labels: &[&str], value: Value) {
+        debug_assert_eq!(own.labels.len(), labels.len(), "{}", own.name);
+        let labels = own.labels.iter().zip(labels);
+        let labels = labels.map(|(label, value)| (Cow::Borrowed(*label), (*value).to_owned()));
+        let family = (Cow::Borrowed(own.name), own.kind, own.help);
+        self.push(family, Series { labels: labels.collect(), value });
+    }
+
+    fn add(&mut self, named: Named<'static>, metric: &'static Metric, value: Value) {
+        let Named { family, labels } = named;
+        self.push((family, metric.kind, metric.help), Series { labels, value });
+    }
+
+    /// Adds a series. A name that already has another kind keeps it: the series is left out.
+    fn push(&mut self, (name, kind, help): (Cow<'static, str>, Kind, &'static str), new: Series) {
+        let empty = || Family { kind, help, series: Vec::new() };
+        let family = self.families.entry(name).or_insert_with(empty);
+        if family.kind == kind {
+            family.series.push(new);
+        }
+    }
+}
+
+fn histogram(name: &str, labels: &Labels, observed: &Observed, out: &mut String) {
+    for (bound, below) in observed.classic() {
+        line((name, "_bucket"), (labels, Some(&bound.to_string())), below as f64, out);
+    }
+    let count = observed.count() as f64;
+    line((name, "_bucket"), (labels, Some("+Inf")), count, out);
+    line((name, "_sum"), (labels, None), observed.sum(), out);
+    line((name, "_count"), (labels, None), count, out);
+}
+
+/// Writes one line of a family; suffix and bound as histograms need them.
+fn line(
+    (name, suffix): (&str, &str),
+    (labels, bound): (&Labels, Option<&str>),
+    value: f64,
+    out: &mut String,
+) {
+    out.push_str(name);
+    out.push_str(suffix);
+    let labels = labels.iter().map(|(label, value)| (&**label, &**value));
+    let mut before = '{';
+    for (label, value) in labels.chain(bound.map(|bound| ("le", bound))) {
+        out.push(before);
+        let _ = write!(out, "{label}=\"");
+        escape(value, out);
+        out.push('"');
+        before = ',';
+    }
+    if before == ',' {
+        out.push('}');
+    }
+    let _ = writeln!(out, " {value}");
 }
 
 fn escape(value: &str, out: &mut String) {

@@ -7,6 +7,7 @@ use super::json::JsonError;
 use super::request::RequestError;
 use crate::service::CheckError;
 use crate::store::StoreError;
+use crate::telemetry::Outcome;
 
 /// A request that was not decided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +65,24 @@ impl Failure {
     /// Whether the store could not say.
     pub fn is_of_store(&self) -> bool {
         matches!(self, Self::Check(CheckError::Store(_)))
+    }
+
+    /// What it counts as.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Json(_) | Self::Request(_) => Outcome::Invalid,
+            Self::Check(CheckError::EmptyDomain | CheckError::NoDescriptors) => Outcome::Invalid,
+            Self::Crowded(_) => Outcome::Crowded,
+            Self::Panicked => Outcome::Panicked,
+            Self::Check(CheckError::NoRules) => Outcome::NoRules,
+            Self::Check(CheckError::Store(error)) => match error {
+                StoreError::Unavailable(_) => Outcome::Unavailable,
+                StoreError::Broken(_) => Outcome::Broken,
+                StoreError::Timeout(_) => Outcome::Timeout,
+                StoreError::Refused(_) => Outcome::Refused,
+                StoreError::Full(_) => Outcome::Full,
+            },
+        }
     }
 
     /// What the caller is told. What a store says may name addresses and paths, which are for

@@ -5,6 +5,7 @@
 
 pub mod discovery;
 mod edge;
+mod exposition;
 mod failure;
 mod health;
 pub mod json;
@@ -13,6 +14,7 @@ mod request;
 mod response;
 
 pub use edge::{DECIDED_BY, GRPC_TIMEOUT, decided_by, patience};
+pub use exposition::Exposition;
 pub use failure::Failure;
 pub use health::{report, report_json};
 pub use request::{Bounds, RequestError, request};

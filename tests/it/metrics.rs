@@ -1,6 +1,9 @@
 //! The metrics page: valid whatever requests hold, and bounded.
 
 mod mapping;
+mod page;
+mod rulings;
+mod scrape;
 mod statsd;
 
 use std::collections::HashSet;
@@ -47,9 +50,8 @@ fn load(core: &Core<MemoryStore>, rules: &str) {
 
 /// The page with the names of the settings.
 fn page(core: &Core<MemoryStore>) -> String {
-    let metrics = &core.front.service.metrics;
-    let mut page = metrics.page();
-    metrics.render(&mut page);
+    let mut page = core.front.service.metrics.page();
+    core.front.service.render(&mut page);
     page.render()
 }
 

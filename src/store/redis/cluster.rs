@@ -35,7 +35,7 @@ use super::dial::Dialer;
 use super::group::{Answer, Lane, Manner, all};
 use super::slots::slot;
 use super::topology::Direction;
-use super::{Circuit, RedisStats, refused, script};
+use super::{Circuit, RedisStats, Traffic, refused, script};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Listener;
 use crate::store::split::Shards;
@@ -103,6 +103,11 @@ impl Cluster {
     /// The circuits to all nodes.
     pub(super) fn circuits(&self) -> Vec<Circuit> {
         self.nodes.circuits()
+    }
+
+    /// What was sent to all nodes.
+    pub(super) fn traffic(&self) -> Vec<Traffic> {
+        self.nodes.traffic()
     }
 
     /// Asks all owners of slots for a sign of life.

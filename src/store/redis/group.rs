@@ -33,7 +33,7 @@ pub(super) use call::{Call, Place};
 use super::node::{Node, Round};
 use super::reply::Reply;
 use super::script;
-use super::{RedisConfig, ScriptClock};
+use super::{RedisConfig, ScriptClock, Traffic};
 use crate::limiter::Batch;
 use crate::store::{Counts, StoreError};
 
@@ -105,6 +105,11 @@ impl Group {
         &self.queue.node
     }
 
+    /// What was sent to the server.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.queue.node.link().traffic(self.queue.waiting.lock().len())
+    }
+
     /// Applies a batch, together with what others want meanwhile.
     pub(super) async fn apply(&self, lane: Lane, batch: &Batch) -> Answer {
         let Queue { config, waiting, arrived, .. } = &*self.queue;
@@ -150,7 +155,12 @@ impl Queue {
                 }
                 calls.push((sharing.len(), call));
             }
+            let commands = round.len();
             let replies = self.node.eval(self.config.timeout, round).await;
+            if !matches!(replies, Err(StoreError::Unavailable(_))) {
+                let calls = calls.iter().map(|(batches, call)| (*batches, call.places.len()));
+                self.node.link().meter().sent(commands, calls);
+            }
             let mut replies = replies.map(Vec::into_iter);
             for (sharing, call) in calls {
                 let reply = match &mut replies {

@@ -23,6 +23,7 @@ use super::dial::{Dialer, Line, is_answer};
 use super::login::Credentials;
 use super::race::within;
 use super::sentinel::Sentinels;
+use super::traffic::{Meter, Traffic};
 use crate::store::StoreError;
 use crate::store::refusals::Listener;
 
@@ -42,6 +43,7 @@ pub(super) struct Link {
     up: watch::Sender<bool>,
     opened: AtomicU64,
     breaker: Breaker,
+    meter: Meter,
     name: String,
     /// The circuit was opened.
     doubted: Notify,
@@ -85,6 +87,7 @@ impl Link {
     pub(super) fn new(name: String, breaking: Breaking, listener: Option<Listener>) -> Self {
         Self {
             breaker: Breaker::new(breaking),
+            meter: Meter::default(),
             name,
             doubted: Notify::new(),
             listener: listener.map(Mutex::new),
@@ -121,6 +124,16 @@ impl Link {
         Circuit { server: self.name.clone(), is_open, opened }
     }
 
+    /// Counts what is sent.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// What was sent so far; so many batches wait.
+    pub(super) fn traffic(&self, waiting: usize) -> Traffic {
+        self.meter.read(self.name.clone(), waiting)
+    }
+
     /// Like [`Link::call`], for decisions: a server that is not trusted is not asked, and the
     /// answer comes at once.
     pub(super) async fn decide<F>(
@@ -135,7 +148,12 @@ impl Link {
             let reason = "the circuit is open, as the server does not answer in time";
             return Err(StoreError::Unavailable(reason.to_owned()));
         }
-        self.call(timeout, ask).await
+        let started = Instant::now();
+        let answer = self.call(timeout, ask).await;
+        if !matches!(answer, Err(StoreError::Unavailable(_))) {
+            self.meter.trip(started.elapsed());
+        }
+        answer
     }
 
     /// Asks once, within the deadline. Without a connection the answer comes at once.

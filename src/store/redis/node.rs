@@ -154,6 +154,11 @@ impl Round {
         self.calls.push(at..at + 2);
     }
 
+    /// How many commands it is.
+    pub(super) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
     async fn send(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
         let count = self.commands.len();
         let mut replies = connection.send_packed_commands(&self.commands, 0, count).await?;

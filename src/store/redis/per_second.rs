@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Circuit, RedisConfig, RedisStats, RedisStore};
+use super::{Circuit, RedisConfig, RedisStats, RedisStore, Traffic};
 use crate::limiter::{Batch, Operation};
 use crate::store::refusals::Refusals;
 use crate::store::split::{self, Shards};
@@ -77,6 +77,12 @@ impl PerSecondStore {
     /// The one for all limits but those per second.
     pub fn main(&self) -> &RedisStore {
         &self.pair.main
+    }
+
+    /// What was sent to both, as of now.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        let Pair { main, per_second } = &*self.pair;
+        main.traffic().into_iter().chain(per_second.traffic()).collect()
     }
 
     /// The circuits to both, as of now.

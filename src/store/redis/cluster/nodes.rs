@@ -16,6 +16,7 @@ use crate::store::redis::link::{Circuit, Target};
 use crate::store::redis::node::Node;
 use crate::store::redis::slots::SLOTS;
 use crate::store::redis::topology::View;
+use crate::store::redis::traffic::Traffic;
 
 /// The most nodes that are held; the specification advises at most as many.
 const NODES_MAX: usize = 1000;
@@ -118,6 +119,11 @@ impl Nodes {
     /// The circuits to those that are held.
     pub(super) fn circuits(&self) -> Vec<Circuit> {
         self.held.lock().nodes.values().map(|(group, _)| group.node().link().circuit()).collect()
+    }
+
+    /// What was sent to those that are held.
+    pub(super) fn traffic(&self) -> Vec<Traffic> {
+        self.held.lock().nodes.values().map(|(group, _)| group.traffic()).collect()
     }
 
     /// The map that a view describes.
