@@ -48,9 +48,14 @@ async fn dial(options: &Options) -> Result<Channel, Fault> {
     });
     let unusable = |error: tonic::transport::Error| Fault::Unreached(explain(&error));
     let scheme = if options.tls.is_some() { "https" } else { "http" };
-    let uri = format!("{scheme}://{}", options.target.authority());
-    Endpoint::from_shared(uri)
+    let authority = options.target.authority();
+    let origin = format!("{scheme}://{authority}")
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| Fault::Unreached(explain(&error)))?;
+    // The connector has spoken TLS already: an address with https would ask tonic to.
+    Endpoint::from_shared(format!("http://{authority}"))
         .map_err(unusable)?
+        .origin(origin)
         .http2_keep_alive_interval(options.keepalive)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true)
