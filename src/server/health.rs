@@ -22,8 +22,12 @@ use crate::wire::pb::tidegate::health::v1::{
 };
 use crate::wire::report;
 
-/// The names under which probes ask; all tell the same.
-const SERVICES: [&str; 3] = ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService"];
+/// The names under which probes ask for readiness; all tell the same.
+const READINESS: [&str; 3] = ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService"];
+
+/// The name that serves as long as it answers: for probes that restart what fails them. A
+/// restart brings back no store and mends no rules.
+const LIVENESS: &str = "liveness";
 
 /// Both services.
 #[derive(Clone, Debug)]
@@ -44,19 +48,22 @@ impl GrpcHealth for HealthApi {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let _timer = self.metrics.time_health_check();
         let service = &request.get_ref().service;
-        if !SERVICES.contains(&service.as_str()) {
-            return Err(Status::not_found(format!("unknown service {service:?}")));
-        }
-        Ok(Response::new(serving(&self.health.facts())))
+        let status = status(service, &self.health.facts());
+        status
+            .map(|status| Response::new(answer(status)))
+            .ok_or_else(|| Status::not_found(format!("unknown service {service:?}")))
     }
 
     async fn list(
         &self,
         _: Request<HealthListRequest>,
     ) -> Result<Response<HealthListResponse>, Status> {
-        let status = serving(&self.health.facts());
-        let statuses: HashMap<_, _> =
-            SERVICES.iter().map(|name| ((*name).to_owned(), status)).collect();
+        let facts = self.health.facts();
+        let statuses: HashMap<_, _> = READINESS
+            .iter()
+            .chain([&LIVENESS])
+            .filter_map(|&name| Some((name.to_owned(), answer(status(name, &facts)?))))
+            .collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
@@ -66,13 +73,9 @@ impl GrpcHealth for HealthApi {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let is_known = SERVICES.contains(&request.get_ref().service.as_str());
+        let service = request.into_inner().service;
         let stream = self.follow(move |facts| {
-            let status = if is_known {
-                serving(facts)
-            } else {
-                HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() }
-            };
+            let status = answer(status(&service, facts).unwrap_or(ServingStatus::ServiceUnknown));
             (status, status)
         });
         Ok(Response::new(stream))
@@ -141,10 +144,16 @@ impl HealthApi {
     }
 }
 
-fn serving(facts: &Facts) -> HealthCheckResponse {
-    let status = match facts.overall().is_serving() {
-        true => ServingStatus::Serving,
-        false => ServingStatus::NotServing,
-    };
+/// How the service of that name is, if there is one.
+fn status(service: &str, facts: &Facts) -> Option<ServingStatus> {
+    match service {
+        LIVENESS => Some(ServingStatus::Serving),
+        name if !READINESS.contains(&name) => None,
+        _ if facts.overall().is_serving() => Some(ServingStatus::Serving),
+        _ => Some(ServingStatus::NotServing),
+    }
+}
+
+fn answer(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }

@@ -1,4 +1,4 @@
-//! The HTTP listener: `/json`, `/healthcheck`, `/health`, `/metrics`.
+//! The HTTP listener: `/json`, `/healthcheck`, `/livez`, `/health`, `/metrics`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -111,6 +111,8 @@ pub fn router<S: Store>(state: HttpState<S>) -> Router {
     Router::new()
         .route("/json", any(json))
         .route("/healthcheck", any(healthcheck))
+        // For probes that restart what fails them: it lives if it answers.
+        .route("/livez", any(async || "OK"))
         .route("/health", get(health))
         .layer(RequestBodyLimitLayer::new(state.doors.max_message_bytes))
         .merge(guarded(metrics, &state.token, &state.doors))
