@@ -6,6 +6,7 @@ mod algorithms;
 mod allocations;
 mod conformance;
 mod decisions;
+mod deploy;
 mod docs;
 mod envoy;
 mod fuzz;

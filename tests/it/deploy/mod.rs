@@ -1,0 +1,4 @@
+//! What `deploy/` holds is well formed and works.
+
+mod helm;
+mod kubernetes;
