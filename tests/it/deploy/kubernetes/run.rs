@@ -116,7 +116,7 @@ async fn a_chart_with_tls_and_a_token_is_ready_and_its_test_passes() {
     let deployment = only(&objects, "Deployment");
     let authority = Authority::new();
     let secrets = tempfile::tempdir().unwrap();
-    write(&secrets, "admin/token", "a token of some length");
+    write(&secrets, "admin/token", "a-token-of-some-length");
     write(&secrets, "tls/ca.crt", &fs::read_to_string(authority.ca()).unwrap());
     let identity = authority.issue_into(&secrets.path().join("tls"), "tls", &["127.0.0.1"]);
 

@@ -141,7 +141,7 @@ fn the_schemas_of_others_allow_no_other_field() {
     check(rule(json!({"alert": "A"})), &["expr"]);
     check(
         json!({"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
-               "metadata": {"name": "a"}, "spec": {"configPatch": []}}),
-        &["configPatch"],
+               "metadata": {"name": "a"}, "spec": {"configPatches": [], "selector": {}}}),
+        &["'selector'"],
     );
 }
