@@ -178,7 +178,7 @@ fn an_envoy_with_the_filter_of_the_istio_recipe_is_limited() {
         let ports = (tidegate.grpc_port(), upstream.port);
         let bootstrap = bootstrap(ports, value("HTTP_FILTER"), value("VIRTUAL_HOST"));
         let envoy = Envoy::with_bootstrap(&bootstrap.to_string());
-        // Of two a minute one is enough, unless a minute ends between them.
+        // One a minute may pass, and one more if a minute ends between them.
         let statuses: Vec<u16> = (0..4).map(|_| envoy.get("/productpage", &[]).status).collect();
         assert_eq!(statuses[0], 200, "{file}: {statuses:?}");
         assert!(statuses.iter().filter(|&&status| status == 429).count() >= 2, "{statuses:?}");
