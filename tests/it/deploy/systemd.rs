@@ -1,6 +1,7 @@
 //! The unit is one that systemd takes, and the program says what such a unit waits for.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 
 use tempfile::TempDir;
@@ -36,12 +37,22 @@ impl Manager {
         setup.env("NOTIFY_SOCKET", socket.display()).start_unready()
     }
 
+    /// The next message.
+    fn next(&self) -> String {
+        let mut message = [0; 4096];
+        loop {
+            match self.socket.recv(&mut message) {
+                Ok(length) => return String::from_utf8(message[..length].to_vec()).unwrap(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("no message in good time: {error}"),
+            }
+        }
+    }
+
     /// The next message, line by line; signs of life are passed over.
     fn hears(&self) -> Vec<String> {
         loop {
-            let mut message = [0; 4096];
-            let length = self.socket.recv(&mut message).expect("a message in good time");
-            let text = std::str::from_utf8(&message[..length]).unwrap();
+            let text = self.next();
             if text != "WATCHDOG=1\n" {
                 return text.lines().map(str::to_owned).collect();
             }
@@ -117,9 +128,7 @@ fn signs_of_life_come_as_often_as_they_are_wanted() {
     let _tidegate = manager.starts(setup);
     let mut signs = 0;
     while signs < 5 {
-        let mut message = [0; 4096];
-        let length = manager.socket.recv(&mut message).expect("a sign in good time");
-        signs += usize::from(&message[..length] == b"WATCHDOG=1\n");
+        signs += usize::from(manager.next() == "WATCHDOG=1\n");
     }
 }
 
