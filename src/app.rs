@@ -2,6 +2,7 @@
 
 mod core;
 mod counters;
+mod otel;
 mod probe;
 mod process;
 mod run;
@@ -12,6 +13,7 @@ mod token;
 mod worker;
 
 pub use core::Core;
+pub use otel::exporter;
 pub use run::{Listeners, Signals, open, run};
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use crate::service::{Rules, Service};
 use crate::settings::{self, Settings};
 use crate::sources::{Leasing, Reloader, Replaced};
 use crate::store::Store;
-use crate::telemetry::{Metrics, Observer};
+use crate::telemetry::{Metrics, Observer, Tracer};
 
 /// The parts of a service that need no socket.
 #[derive(Debug)]
@@ -27,6 +27,11 @@ pub struct Core<S> {
 impl<S: Store> Core<S> {
     /// Assembles the parts; no rules are loaded yet.
     pub fn new(settings: &Settings, store: S, clock: Clock) -> Self {
+        Self::traced(settings, store, clock, Arc::default())
+    }
+
+    /// The same, and `tracer` decides which calls are traced.
+    pub fn traced(settings: &Settings, store: S, clock: Clock, tracer: Arc<Tracer>) -> Self {
         let rules = Arc::new(Rules::empty());
         let metrics =
             Metrics::new(settings.bounds.max_metric_paths, stats::naming(&settings.metrics));
@@ -49,7 +54,7 @@ impl<S: Store> Core<S> {
             clock: clock.clone(),
         };
         let policy = settings.limiter.clone();
-        let observer = Arc::new(Observer::default());
+        let observer = Arc::new(Observer { tracer, ..Observer::default() });
         let service = Service { rules, store, clock, policy, metrics, observer };
         let front = Front {
             service,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use futures_util::FutureExt as _;
 
 use super::sockets::Sockets;
-use super::{Core, Counters, Fronts, counters, probe, series, stats, token, worker};
+use super::{Core, Counters, Fronts, counters, otel, probe, series, stats, token, worker};
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::server::{
@@ -23,7 +23,8 @@ use crate::sources::files::{FileSet, FileSource, SourceError};
 use crate::sources::xds::XdsSource;
 use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::{AnyStore, Store as _};
-use crate::telemetry::{Page, Snapshot};
+use crate::telemetry::otel::Exporter;
+use crate::telemetry::{Page, Snapshot, Tracer};
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
@@ -93,21 +94,30 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
     opened.with_context(|| format!("cannot open the {name} listener on {endpoint}"))
 }
 
-/// Runs a service until it has drained.
+/// Runs a service until it has drained; its telemetry goes to `exporter`, if there is one.
 ///
 /// # Errors
 ///
 /// The rules directory is missing at the start, or a listener failed.
-pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    listeners: Listeners,
+    signals: Signals,
+    exporter: Option<Exporter>,
+) -> anyhow::Result<()> {
     let clock = Clock::System;
-    let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
+    let tracer = Arc::<Tracer>::default();
+    otel::trace(exporter.as_ref(), &settings.otel, &tracer);
+    let counters = counters::open(&settings, clock.clone(), &tracer);
+    let core = Core::traced(&settings, counters, clock.clone(), tracer);
     let mut tasks = JoinSet::new();
     load(&settings, &core, &signals, &mut tasks).await?;
     if let Some(tls) = &listeners.tls {
         tasks.spawn(Arc::clone(tls).watch());
     }
     let mut servers = JoinSet::new();
-    let (sockets, fronts) = serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
+    let doors = (listeners, exporter.as_ref());
+    let (sockets, fronts) = serve(&settings, &core, doors, (&mut servers, &signals)).await?;
     keep_store(&fronts, (&core.health, clock.clone()), &mut tasks);
     let sinks = stats::start(&settings.metrics, fronts, sockets.tls);
     core.health.update(|facts| facts.listening = true);
@@ -120,6 +130,9 @@ pub async fn run(settings: Settings, listeners: Listeners, signals: Signals) -> 
     drain(&settings, &core, &signals.shutdown, servers).await;
     counters::leased(&core.front.service.store).give_back_all(clock.now(), LAST_GIVE_BACK).await;
     sinks.finish().await;
+    if let Some(exporter) = exporter {
+        exporter.finish(otel::LAST_FLUSH).await;
+    }
     Ok(())
 }
 
@@ -217,7 +230,7 @@ fn keep_store(fronts: &Fronts, (health, clock): (&Arc<Health>, Clock), tasks: &m
 async fn serve(
     settings: &Settings,
     core: &Core<Counters>,
-    listeners: Listeners,
+    (listeners, exporter): (Listeners, Option<&Exporter>),
     (servers, signals): (&mut JoinSet<anyhow::Result<()>>, &Signals),
 ) -> anyhow::Result<(Sockets, Fronts)> {
     tracing::info!(
@@ -237,6 +250,10 @@ async fn serve(
     let (listener, places) = (listeners.grpc, sockets.grpc.clone());
     servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
     let state = http_state(core, &fronts, (&sockets, listeners.token))?;
+    let state = match exporter {
+        Some(exporter) => otel::metered(state, exporter),
+        None => state,
+    };
     let mut http = vec![
         (listeners.http, http_router(state.clone()), sockets.http.clone()),
         (listeners.debug, debug_router(state.clone()), sockets.debug.clone()),

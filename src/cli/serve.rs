@@ -23,6 +23,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    let exporter = app::exporter(&settings)?;
     logs::init(settings.log.level, settings.log.format);
     log_panics();
     for warning in &settings.warnings {
@@ -32,7 +33,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         let signals = listen_to_signals().context("cannot listen to signals")?;
         let listeners = app::open(&settings).await?;
-        app::run(settings, listeners, signals).await
+        app::run(settings, listeners, signals, exporter).await
     });
     // What is still running by now is given up.
     runtime.shutdown_timeout(Duration::from_millis(100));

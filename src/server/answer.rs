@@ -71,7 +71,10 @@ impl<S: Store> Front<S> {
         let answered = self.decide(message, call).await;
         answered.inspect_err(|failure| {
             let (domain, is_store) = (&*message.domain, failure.is_of_store());
-            self.service.observer.failed(call, Failed { domain, is_store, reason: failure });
+            let (code, http) = (failure.code(), failure.http_status());
+            self.service
+                .observer
+                .failed(call, Failed { domain, is_store, code, http, reason: failure });
         })
     }
 

@@ -55,7 +55,7 @@ pub struct HttpState<S> {
 
 impl<S: Store> HttpState<S> {
     /// Every series as it is now.
-    pub(super) fn page(&self) -> Page {
+    pub fn page(&self) -> Page {
         let mut page = self.front.service.metrics.page();
         self.front.service.metrics.render(&mut page);
         (self.collect)(&mut page);
@@ -199,7 +199,7 @@ async fn decide<S: Store>(
     (headers, body): (&HeaderMap, &[u8]),
 ) -> Result<(Vec<u8>, Answered), Failure> {
     let request = state.json.request(body)?;
-    let mut call = Call::begin(headers, &state.front.service.observer.tracer);
+    let mut call = Call::begin(headers, &state.front.service.observer.tracer).over_http();
     let answered = state.front.answer_call(&request, &mut call).await?;
     Ok((state.json.response(&answered.message)?, answered))
 }

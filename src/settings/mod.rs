@@ -12,13 +12,13 @@ mod listeners;
 mod memcached;
 mod metrics;
 mod names;
+mod otel;
 mod reader;
 mod redis;
 mod store;
 mod table;
 mod tls;
 mod transport;
-mod unsupported;
 mod value;
 mod xds;
 
@@ -27,6 +27,7 @@ use std::time::Duration;
 pub use faults::Faults;
 pub use leases::Leases;
 pub use metrics::Metrics;
+pub use otel::{Collector, Otel};
 pub use reader::{Declared, SettingError, SettingErrors};
 pub use transport::AdminToken;
 pub(crate) use transport::{TOKEN, is_token};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub prometheus: Option<Prometheus>,
     /// How metrics are named, and who gets them.
     pub metrics: Metrics,
+    /// What goes to OpenTelemetry collectors.
+    pub otel: Otel,
     /// The log.
     pub log: Log,
     /// Where rules come from, and what holds without them.
@@ -205,7 +208,6 @@ impl Settings {
     ) -> Result<Self, SettingErrors> {
         let mut reader = reader::Reader::new(lookup);
         let mut settings = table::read(&mut reader);
-        unsupported::check(&mut reader);
         names::check(&mut reader, names);
         settings.warnings = reader.warnings;
         if reader.errors.is_empty() { Ok(settings) } else { Err(SettingErrors(reader.errors)) }
@@ -215,7 +217,6 @@ impl Settings {
     pub fn reference() -> Vec<Declared> {
         let mut reader = reader::Reader::new(&|_| None);
         table::read(&mut reader);
-        unsupported::check(&mut reader);
         reader.declared
     }
 }

@@ -7,8 +7,8 @@ use tracing::Level;
 use super::reader::Reader;
 use super::value::{Header, Ratio};
 use super::{
-    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, store, transport,
-    xds,
+    Bounds, Log, Rules, Settings, Shutdown, faults, leases, listeners, metrics, otel, store,
+    transport, xds,
 };
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
@@ -36,6 +36,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         prometheus,
         metrics,
         log: log(r),
+        otel: otel::read(r),
         environment: r.read(
             "TIDEGATE_ENVIRONMENT",
             String::new(),

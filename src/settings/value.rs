@@ -254,7 +254,7 @@ impl Value for crate::telemetry::logs::Format {
 }
 
 /// A part of a whole, or more than it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, PartialOrd)]
 pub(super) struct Ratio(pub(super) f32);
 
 impl Value for Ratio {
@@ -285,4 +285,10 @@ impl Value for Jitter {
     fn show(&self) -> String {
         self.0.to_string()
     }
+}
+
+/// Whether two texts mean the same, whatever type they have.
+pub(in crate::settings) fn same(text: &str, other: &str) -> bool {
+    let booleans = bool::parse(text).zip(bool::parse(other));
+    text.eq_ignore_ascii_case(other) || booleans.is_some_and(|(a, b)| a == b)
 }

@@ -24,6 +24,7 @@ mod metrics;
 mod mogrify;
 mod naming;
 mod observer;
+pub mod otel;
 mod paths;
 mod prometheus;
 mod refused;
@@ -49,4 +50,7 @@ pub use sink::{Collect, Sink, SinkConfig, Target, sinks};
 pub use statsd::Dialect;
 pub use tags::Tags;
 pub use timing::{Method, Timer};
-pub use trace::{Stage, Trace, Tracer};
+pub use trace::{
+    Caller, Format, Formats, Outcome, Protocol, RoundTrip, RoundTrips, Stage, Status, Trace,
+    TraceSink, Tracer,
+};

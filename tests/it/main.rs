@@ -12,6 +12,7 @@ mod fuzz;
 mod house;
 mod metrics;
 mod model;
+mod otel;
 mod process;
 mod rules;
 mod settings;

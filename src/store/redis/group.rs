@@ -149,7 +149,12 @@ impl Queue {
                 }
                 calls.push((sharing.len(), call));
             }
+            let served = members.iter().map(|m| (m.batch.trace, m.batch.operations().len()));
+            let trip = self.config.round_trips.begin(self.node.link().name(), served);
             let replies = self.node.eval(self.config.timeout, round).await;
+            if let Some(trip) = trip {
+                trip.end(calls.len(), replies.as_ref().err().map(StoreError::kind));
+            }
             let mut replies = replies.map(Vec::into_iter);
             for (sharing, call) in calls {
                 let reply = match &mut replies {
