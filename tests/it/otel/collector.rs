@@ -199,7 +199,7 @@ impl TraceService for Service {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         self.take(request, |received, message| received.traces.push(message))?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -210,7 +210,7 @@ impl MetricsService for Service {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         self.take(request, |received, message| received.metrics.push(message))?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -221,7 +221,7 @@ impl LogsService for Service {
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
         self.take(request, |received, message| received.logs.push(message))?;
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 

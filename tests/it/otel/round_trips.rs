@@ -31,13 +31,12 @@ impl TraceSink for Ear {
 /// A request for as many counters of its own, traced by those who want it.
 fn batch(number: u64, counters: u16, wanted: u8) -> Batch {
     let mut batch = Batch::new(Timestamp::from_secs(1_700_000_000));
-    let meter = Meter::of(&Limit::new(1000, Unit::Hour));
+    let meter = Meter::of(&Limit::fixed(1000, Unit::Hour));
     for set in 0..counters {
         let operation = NewOperation::alone(meter, Action::Spend(1), set);
         batch.push(operation, |key| key.extend_from_slice(format!("{number}_{set}_").as_bytes()));
     }
-    batch.trace =
-        (wanted != 0).then_some(TraceRef { trace: number.into(), span: number, wanted });
+    batch.trace = (wanted != 0).then_some(TraceRef { trace: number.into(), span: number, wanted });
     batch
 }
 

@@ -31,16 +31,18 @@ fn value(metrics: &[Metric], name: &str) -> Option<f64> {
 
 #[tokio::test]
 async fn metrics_are_those_of_the_page() {
-    for (collector, protocol) in
-        [(Collector::grpc(), "grpc"), (Collector::http(), "http/protobuf")]
+    for (collector, protocol) in [(Collector::grpc(), "grpc"), (Collector::http(), "http/protobuf")]
     {
         let tidegate = Tidegate::with_rules(RULES)
             .env("OTEL_METRICS_EXPORTER", "otlp")
             .env("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", protocol)
-            .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", match protocol {
-                "grpc" => collector.url(),
-                _ => format!("{}/v1/metrics", collector.url()),
-            })
+            .env(
+                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+                match protocol {
+                    "grpc" => collector.url(),
+                    _ => format!("{}/v1/metrics", collector.url()),
+                },
+            )
             .env("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "20")
             .start();
