@@ -26,6 +26,15 @@ const METHOD: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimi
 /// The flag of sampled spans.
 const SAMPLED: u32 = 1;
 
+/// Where the parent of a span is, or what a link leads to.
+#[derive(Clone, Copy)]
+enum Parent {
+    /// In this process, if there is one.
+    Here,
+    /// With the caller.
+    Elsewhere,
+}
+
 /// Takes traces for the queue.
 #[derive(Debug)]
 pub(super) struct SpanSink {
@@ -91,7 +100,7 @@ fn call(trace: &Trace, limits: Limits) -> Span {
     Span {
         span_id: trace.span.to_be_bytes().into(),
         parent_span_id: caller.map_or_else(Vec::new, |caller| caller.span.to_be_bytes().into()),
-        flags: flags(caller.is_some()),
+        flags: flags(caller.map_or(Parent::Here, |_| Parent::Elsewhere)),
         name: match trace.protocol {
             Protocol::Grpc => METHOD.to_owned(),
             Protocol::Http => "POST /json".to_owned(),
@@ -116,7 +125,7 @@ fn stages(trace: &Trace, limits: Limits, spans: &mut Vec<Span>) {
         spans.push(Span {
             span_id: id.to_be_bytes().into(),
             parent_span_id: trace.span.to_be_bytes().into(),
-            flags: flags(false),
+            flags: flags(Parent::Here),
             name: stage.name().to_owned(),
             kind: SpanKind::Internal.into(),
             ..with(attributes, base(trace, (begin, end)))
@@ -147,7 +156,7 @@ fn round_trip(trip: &RoundTrip, limits: Limits) -> Span {
     let links = trip.calls.iter().take(limits.links).map(|call| Link {
         trace_id: call.trace.to_be_bytes().into(),
         span_id: call.span.to_be_bytes().into(),
-        flags: flags(false),
+        flags: flags(Parent::Here),
         ..Link::default()
     });
     let links: Vec<Link> = links.collect();
@@ -158,7 +167,7 @@ fn round_trip(trip: &RoundTrip, limits: Limits) -> Span {
         trace_id: parent.map_or_else(Vec::new, |call| call.trace.to_be_bytes().into()),
         span_id: fastrand::u64(1..).to_be_bytes().into(),
         parent_span_id: parent.map_or_else(Vec::new, |call| call.span.to_be_bytes().into()),
-        flags: flags(false),
+        flags: flags(Parent::Here),
         name: operation.to_owned(),
         kind: SpanKind::Client.into(),
         start_time_unix_nano: nanos(trip.began),
@@ -227,8 +236,11 @@ fn with(attributes: Attributes, span: Span) -> Span {
 }
 
 /// Sampled, and where the parent is.
-fn flags(is_remote: bool) -> u32 {
-    let remote = if is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
+fn flags(parent: Parent) -> u32 {
+    let remote = match parent {
+        Parent::Here => 0,
+        Parent::Elsewhere => SpanFlags::ContextIsRemoteMask as u32,
+    };
     SAMPLED | SpanFlags::ContextHasIsRemoteMask as u32 | remote
 }
 

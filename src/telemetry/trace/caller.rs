@@ -73,8 +73,9 @@ impl Caller {
     }
 
     /// A caller that says no more than whether to sample.
-    fn deciding(sampled: bool) -> Self {
-        Self { trace: 0, span: 0, sampled: Some(sampled), state: None, format: Format::B3 }
+    fn deciding(sampled: Option<bool>) -> Option<Self> {
+        sampled?;
+        Some(Self { trace: 0, span: 0, sampled, state: None, format: Format::B3 })
     }
 }
 
@@ -123,7 +124,7 @@ fn b3(headers: &HeaderMap) -> Option<Caller> {
         (Some(trace), Some(span)) => {
             Caller::new((trace_id(trace)?, hex(span, 16)? as u64), sampled, Format::B3)
         }
-        (None, None) => sampled.map(Caller::deciding),
+        (None, None) => Caller::deciding(sampled),
         _ => None,
     }
 }
@@ -132,7 +133,7 @@ fn b3(headers: &HeaderMap) -> Option<Caller> {
 fn single(text: &str) -> Option<Caller> {
     let mut parts = text.split('-');
     let first = parts.next()?;
-    let Some(span) = parts.next() else { return decision(first).map(Caller::deciding) };
+    let Some(span) = parts.next() else { return Caller::deciding(decision(first)) };
     let sampled = match parts.next() {
         Some(said) => Some(decision(said)?),
         None => None,

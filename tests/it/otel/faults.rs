@@ -51,8 +51,8 @@ async fn a_silent_collector_costs_what_it_did_not_get() {
         let tidegate = setup(&url, protocol).start();
         decide(&tidegate, 100).await;
         let dropped = tidegate.metric(DROPPED);
-        // Four wait and four messages of one may have been taken from them.
-        assert!((92.0..=96.0).contains(&dropped), "{protocol}: {dropped}");
+        // One is under way, four wait, and the first of these may be given up meanwhile.
+        assert!((92.0..=99.0).contains(&dropped), "{protocol}: {dropped}");
         ends_in_time(tidegate);
     }
 }
@@ -108,7 +108,7 @@ async fn what_is_wrong_for_good_is_not_sent_again() {
         .start();
     decide(&tidegate, 1).await;
     tidegate.wait_for_log(|line| line.contains("the collector answers 401"));
-    assert_eq!(tidegate.metric(DROPPED), 1.0);
+    eventually("it is counted", || (tidegate.metric(DROPPED) == 1.0).then_some(()));
     decide(&tidegate, 1).await;
     tidegate.wait_for_log(|line| line.contains("the collector takes telemetry again"));
     let header = collector.see(|received| received.headers[0]["authorization"].clone());
