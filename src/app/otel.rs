@@ -13,7 +13,7 @@ use super::Counters;
 use crate::server::HttpState;
 use crate::settings::{self, Settings};
 use crate::telemetry::otel::{Collector, Config, Dial, Exporter, Io, Wire};
-use crate::telemetry::{Kind, Page, Tracer};
+use crate::telemetry::{Kind, Page, TraceSink};
 use crate::tls::ClientTls;
 
 /// How long sending what is left may take at the end.
@@ -37,8 +37,11 @@ pub fn exporter(settings: &Settings) -> anyhow::Result<Option<Exporter>> {
     Exporter::start(config).context("cannot start what sends telemetry")
 }
 
-/// Sends the tracer's traces from now on.
-pub(super) fn trace(exporter: Option<&Exporter>, settings: &settings::Otel, tracer: &Tracer) {
+/// Who wants traces, if they are sent; what goes to collectors is told.
+pub(super) fn sinks(
+    exporter: Option<&Exporter>,
+    settings: &settings::Otel,
+) -> Vec<Arc<dyn TraceSink>> {
     for (signal, to) in [
         ("traces", settings.traces.as_ref().map(|(to, ..)| to)),
         ("metrics", settings.metrics.as_ref().map(|(to, _)| to)),
@@ -48,8 +51,7 @@ pub(super) fn trace(exporter: Option<&Exporter>, settings: &settings::Otel, trac
             tracing::info!(signal, collector = %to.endpoint, "telemetry goes to a collector");
         }
     }
-    let sinks = exporter.and_then(Exporter::trace_sink).into_iter().collect();
-    tracer.start(settings.formats.clone(), sinks);
+    exporter.and_then(Exporter::trace_sink).into_iter().collect()
 }
 
 /// Sends the metrics of `state` from now on, and adds to them what is dropped.

@@ -107,7 +107,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let clock = Clock::System;
     let tracer = Arc::<Tracer>::default();
-    otel::trace(exporter.as_ref(), &settings.otel, &tracer);
+    let sinks = otel::sinks(exporter.as_ref(), &settings.otel);
+    tracer.start(settings.otel.formats.clone(), sinks);
     let counters = counters::open(&settings, clock.clone(), &tracer);
     let core = Core::traced(&settings, counters, clock.clone(), tracer);
     let mut tasks = JoinSet::new();

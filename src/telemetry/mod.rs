@@ -1,4 +1,4 @@
-//! What the process tells about itself: metrics and logs.
+//! What the process tells about itself: metrics, logs and traces.
 //!
 //! Metrics are a function of the decision: the core counts nothing, [`Metrics::record`]
 //! reads it off the answer. What envoyproxy/ratelimit has too is declared once in
@@ -6,7 +6,8 @@
 //! (`tidegate_*`) is on the page only, declared where it is added.
 //!
 //! Values are read when somebody asks: the page ([`Page`]) or a statsd server ([`Sink`]).
-//! Sending is the only I/O here, beside the log.
+//! Traces are written down beside a call and handed out when it has ended ([`Tracer`]).
+//! Sending is the only I/O here, beside the log: to statsd, and to collectors ([`otel`]).
 
 mod call;
 mod capped;

@@ -41,7 +41,7 @@ impl Grpc {
         let unreached = |error: tonic::transport::Error| Refusal::Unreached(explain(&error));
         client.ready().await.map_err(unreached)?;
         let metadata = MetadataMap::from_headers(headers);
-        let request = tonic::Request::from_parts(metadata, Extensions::new().into(), message);
+        let request = tonic::Request::from_parts(metadata, Extensions::new(), message);
         let path = PathAndQuery::from_static(S::METHOD);
         let codec = ProstCodec::<S::Request, S::Response>::default();
         match client.unary(request, path, codec).await {

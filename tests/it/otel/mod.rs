@@ -6,6 +6,7 @@ mod faults;
 mod round_trips;
 mod secure;
 mod signals;
+mod sinks;
 mod spans;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
