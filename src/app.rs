@@ -3,6 +3,7 @@
 mod core;
 mod counters;
 mod notify;
+mod otel;
 mod probe;
 mod process;
 mod redis;
@@ -14,6 +15,7 @@ mod token;
 mod worker;
 
 pub use core::Core;
+pub use otel::exporter;
 pub use run::{Listeners, Signals, open, run};
 
 use std::sync::Arc;

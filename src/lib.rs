@@ -47,7 +47,7 @@
 //! | [`clock`] | reads the clock | the only reader of the wall clock; system or manual |
 //! | [`rules`] | pure | YAML or data to [`rules::Ruleset`]; the look-up and its matchers; located problems, all at once |
 //! | [`limiter`] | pure | [`limiter::plan`], [`limiter::decide`], counter keys, the algorithms |
-//! | [`telemetry`] | sends to statsd | metrics, declared once each; the page, statsd; log set-up |
+//! | [`telemetry`] | sends to statsd, collectors | metrics, declared once each; the page, statsd, OpenTelemetry; traces; log set-up |
 //! | [`health`] | pure | readiness facts and the report made of them |
 //! | [`tls`] | I/O | certificates, keys and trust read from files, for clients and servers |
 //! | [`store`] | I/O | the trait and its promises; memory, Redis, memcached; fallback, leases, the refusal cache |

@@ -139,6 +139,7 @@ impl<S: Store> Service<S> {
         plan.batch.trace = call.trace_ref();
         call.enter(Stage::Store);
         let Said { counts, failure } = self.count(&plan).await;
+        call.heard(counts.iter().map(|count| count.source));
         call.enter(Stage::Decide);
         let stood_in = stood_in(&plan, &counts);
         let asked = failure.is_some().then(|| plan.clone());

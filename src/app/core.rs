@@ -13,7 +13,7 @@ use crate::settings::{self, Settings};
 use crate::sources::{Leasing, Reloader, Replaced};
 use crate::store::Store;
 use crate::store::secret::Secret;
-use crate::telemetry::{Caps, DecisionLog, Metrics, Observer, TopRefused, Values};
+use crate::telemetry::{Caps, DecisionLog, Metrics, Observer, TopRefused, Tracer, Values};
 
 /// The parts of a service that need no socket.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ pub struct Core<S> {
 impl<S: Store> Core<S> {
     /// Assembles the parts; no rules are loaded yet.
     pub fn new(settings: &Settings, store: S, clock: Clock) -> Self {
+        Self::traced(settings, store, clock, Arc::default())
+    }
+
+    /// The same, and `tracer` decides which calls are traced.
+    pub fn traced(settings: &Settings, store: S, clock: Clock, tracer: Arc<Tracer>) -> Self {
         let rules = Arc::new(Rules::empty());
         let caps = Caps {
             value_paths: settings.bounds.max_metric_paths,
@@ -55,7 +60,7 @@ impl<S: Store> Core<S> {
             clock: clock.clone(),
         };
         let policy = settings.limiter.clone();
-        let observer = Arc::new(observer(&settings.log));
+        let observer = Arc::new(Observer { tracer, ..observer(&settings.log) });
         let meters = metrics.meters();
         let service = Service { rules, store, clock, policy, metrics, meters, observer };
         let front = Front {

@@ -14,13 +14,14 @@ use crate::store::{
     AnyStore, Fallback, FallbackConfig, LeaseConfig, LeaseTable, Leases, RefusalCache, Refusals,
     Reserve,
 };
+use crate::telemetry::{RoundTrips, Tracer};
 
 /// How far the clocks of replicas may be apart before a slow one misses a counter that a
 /// fast one began. With the envoyproxy key format counters live as long as they do there.
 const CLOCK_SLACK_SECS: u64 = 10;
 
 /// The counters of a process, to be called within its runtime.
-pub(super) fn open(settings: &Settings, clock: Clock) -> Counters {
+pub(super) fn open(settings: &Settings, clock: Clock, tracer: &Arc<Tracer>) -> Counters {
     match &settings.store {
         Store::Memory { max_counters } => {
             tracing::info!(max_counters, "counting in memory: counters end with this process");
@@ -43,17 +44,18 @@ pub(super) fn open(settings: &Settings, clock: Clock) -> Counters {
     };
     let reserve = Arc::new(Reserve::new(config, clock));
     let leases = leases(settings).map(Arc::new);
-    assemble((store(settings, refusals.clone()), refusals), leases, reserve)
+    let store = store((settings, tracer), refusals.clone());
+    assemble((store, refusals), leases, reserve)
 }
 
 /// The same counters for another runtime, reached by connections of its own. What is
 /// refused from memory, what is leased, memory itself and what stands in for the store are
 /// shared.
-pub(super) fn again(counters: &Counters, settings: &Settings) -> Counters {
+pub(super) fn again(counters: &Counters, settings: &Settings, tracer: &Arc<Tracer>) -> Counters {
     let refusals = cache(counters).refusals.clone();
     let store = match innermost(counters) {
         AnyStore::Memory(memory) => AnyStore::Memory(Arc::clone(memory)),
-        _ => store(settings, refusals.clone()),
+        _ => store((settings, tracer), refusals.clone()),
     };
     let leases = leased(counters).table.clone();
     assemble((store, refusals), leases, Arc::clone(&counters.reserve))
@@ -119,7 +121,10 @@ fn refusals(settings: &Settings) -> Option<Refusals> {
     settings.refusal_cache_bytes.map(|bytes| Refusals::new(bytes, max_age))
 }
 
-fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
+fn store(
+    (settings, tracer): (&Settings, &Arc<Tracer>),
+    refusals: Option<Arc<Refusals>>,
+) -> AnyStore {
     let key_slack_secs = match settings.limiter.keys.format {
         KeyFormat::Tidegate => CLOCK_SLACK_SECS,
         KeyFormat::Envoyproxy => 0,
@@ -130,6 +135,7 @@ fn store(settings: &Settings, refusals: Option<Arc<Refusals>>) -> AnyStore {
             slow_after: settings.faults.decision_timeout,
             slow_calls: settings.faults.slow_calls,
         };
+        config.round_trips = RoundTrips::of(Arc::clone(tracer));
         config
     };
     match &settings.store {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use futures_util::FutureExt as _;
 
 use super::sockets::Sockets;
-use super::{Core, Counters, Fronts, counters, notify, probe, series, stats, token, worker};
+use super::{Core, Counters, Fronts, counters, notify, otel, probe, series, stats, token, worker};
 use crate::clock::Clock;
 use crate::server::{
     Doors, Endpoint, GrpcOptions, HealthApi, Host, HttpState, Listener, Shutdown, Token, deal,
@@ -24,7 +24,8 @@ use crate::sources::xds::XdsSource;
 use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::{AnyStore, Store as _};
 use crate::telemetry::logs::LogHandle;
-use crate::telemetry::{Page, Snapshot};
+use crate::telemetry::otel::Exporter;
+use crate::telemetry::{Page, Snapshot, Tracer};
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
@@ -96,7 +97,7 @@ async fn listener(name: &str, endpoint: Endpoint) -> anyhow::Result<Listener> {
     opened.with_context(|| format!("cannot open the {name} listener on {endpoint}"))
 }
 
-/// Runs a service until it has drained.
+/// Runs a service until it has drained; its telemetry goes to `exporter`, if there is one.
 ///
 /// # Errors
 ///
@@ -105,11 +106,16 @@ pub async fn run(
     mut settings: Settings,
     listeners: Listeners,
     mut signals: Signals,
+    exporter: Option<Exporter>,
 ) -> anyhow::Result<()> {
     // Each part of the store gives up before the fallback does, which has the same deadline.
     settings.limiter.patience = Some(settings.faults.decision_timeout);
     let clock = Clock::System;
-    let core = Core::new(&settings, counters::open(&settings, clock.clone()), clock.clone());
+    let tracer = Arc::<Tracer>::default();
+    let sinks = otel::sinks(exporter.as_ref(), &settings.otel);
+    tracer.start(settings.otel.formats.clone(), sinks);
+    let counters = counters::open(&settings, clock.clone(), &tracer);
+    let core = Core::traced(&settings, counters, clock.clone(), tracer);
     let mut tasks = JoinSet::new();
     notify::start(&mut signals, &core.health, &mut tasks);
     load(&settings, &core, &signals, &mut tasks).await?;
@@ -117,8 +123,9 @@ pub async fn run(
         tasks.spawn(Arc::clone(tls).watch());
     }
     let mut servers = JoinSet::new();
+    let doors = (listeners, exporter.as_ref());
     let (sockets, fronts, runtimes) =
-        serve(&settings, &core, listeners, (&mut servers, &signals)).await?;
+        serve(&settings, &core, doors, (&mut servers, &signals)).await?;
     tasks.spawn(notify::live(runtimes, signals.shutdown.drain.clone()));
     tasks.spawn(signals.log.clone().tend());
     keep_store(&fronts, (&core, clock.clone()), &mut tasks);
@@ -142,6 +149,9 @@ pub async fn run(
         probe::leave_roll(store, roll.as_deref(), LAST_GIVE_BACK),
     );
     sinks.finish().await;
+    if let Some(exporter) = exporter {
+        exporter.finish(otel::LAST_FLUSH).await;
+    }
     Ok(())
 }
 
@@ -240,7 +250,7 @@ fn keep_store(fronts: &Fronts, (core, clock): (&Core<Counters>, Clock), tasks: &
 async fn serve(
     settings: &Settings,
     core: &Core<Counters>,
-    listeners: Listeners,
+    (listeners, exporter): (Listeners, Option<&Exporter>),
     (servers, signals): (&mut JoinSet<anyhow::Result<()>>, &Signals),
 ) -> anyhow::Result<(Sockets, Fronts, Vec<Handle>)> {
     tracing::info!(
@@ -260,6 +270,10 @@ async fn serve(
     let (listener, places) = (listeners.grpc, sockets.grpc.clone());
     servers.spawn(deal(listener, places, hosts, stop.clone()).map(Ok));
     let state = http_state(core, &fronts, (&sockets, listeners.token, &signals.log))?;
+    let state = match exporter {
+        Some(exporter) => otel::metered(state, exporter),
+        None => state,
+    };
     let mut http = vec![
         (listeners.http, http_router(state.clone()), sockets.http.clone()),
         (listeners.debug, debug_router(state.clone()), sockets.debug.clone()),

@@ -46,7 +46,8 @@ pub(super) async fn start(
     let work = move || -> anyhow::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let counters = counters::again(&model.service.store, &settings);
+            let counters =
+                counters::again(&model.service.store, &settings, &model.service.observer.tracer);
             let front = Arc::new(model.with_store(counters));
             let _ = tell_front.send((Arc::clone(&front), Handle::current()));
             serve_grpc(arrivals, (front, health), options).await

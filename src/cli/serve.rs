@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tidegate::app::{self, Signals};
 use tidegate::settings::{SettingErrors, Settings};
 use tidegate::telemetry::logs::{self, LogHandle};
+use tidegate::telemetry::otel::Exporter;
 use tidegate::telemetry::{Errors, panics};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::Layer;
@@ -21,8 +22,11 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let errors = settings.errors.as_ref().map_or_else(Errors::off, Errors::open);
-    let listeners = errors.layer().map(Layer::boxed).into_iter().collect();
-    let log = logs::init((settings.log.level, settings.log.format), listeners)?;
+    let exporter = app::exporter(&settings)?;
+    let listeners = errors.layer().map(Layer::boxed).into_iter();
+    let listeners =
+        listeners.chain(exporter.as_ref().and_then(Exporter::log_layer).map(Layer::boxed));
+    let log = logs::init((settings.log.level, settings.log.format), listeners.collect())?;
     let _last_lines = log.guard();
     panics::install();
     for warning in &settings.warnings {
@@ -32,7 +36,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         let signals = listen_to_signals(log.clone()).context("cannot listen to signals")?;
         let listeners = app::open(&settings).await?;
-        app::run(settings, listeners, signals).await
+        app::run(settings, listeners, signals, exporter).await
     });
     // What is still running by now is given up.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -36,6 +36,8 @@ pub struct TraceRef {
     pub trace: u128,
     /// The span in it.
     pub span: u64,
+    /// Who wants to hear of it, a bit each.
+    pub wanted: u8,
 }
 
 /// What a set of several operations spends when it is refused.

@@ -78,7 +78,10 @@ impl<S: Store> Front<S> {
         self.service.meters.record(outcome, call.elapsed());
         let answered = decided.inspect_err(|failure| {
             let (domain, is_store) = (&*message.domain, failure.is_of_store());
-            self.service.observer.failed(call, Failed { domain, is_store, reason: failure });
+            let (code, http) = (failure.code(), failure.http_status());
+            self.service
+                .observer
+                .failed(call, Failed { domain, is_store, code, http, reason: failure });
         });
         answered.map(|(answered, _)| answered)
     }

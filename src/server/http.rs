@@ -61,7 +61,7 @@ pub struct HttpState<S> {
 
 impl<S: Store> HttpState<S> {
     /// Every series as it is now.
-    pub(super) fn page(&self) -> Page {
+    pub fn page(&self) -> Page {
         let mut page = self.front.service.metrics.page();
         self.front.service.render(&mut page);
         (self.collect)(&mut page);
@@ -187,7 +187,7 @@ async fn json<S: Store>(
         Ok(body) => body,
         Err(rejection) => return unheard(rejection),
     };
-    let mut call = Call::begin(&headers, &state.front.service.observer.tracer);
+    let mut call = Call::begin(&headers, &state.front.service.observer.tracer).over_http();
     match decide(&state, &body, &mut call).await {
         Ok((body, answered)) => {
             let status = status(&answered.message);

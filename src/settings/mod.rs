@@ -13,6 +13,7 @@ mod logs;
 mod memcached;
 mod metrics;
 mod names;
+mod otel;
 mod reader;
 mod redis;
 mod sentry;
@@ -20,7 +21,6 @@ mod store;
 mod table;
 mod tls;
 mod transport;
-mod unsupported;
 mod value;
 mod xds;
 
@@ -30,6 +30,7 @@ pub use faults::{Faults, Replicas, Sharers};
 pub use leases::Leases;
 pub use logs::Log;
 pub use metrics::Metrics;
+pub use otel::{Collector, Otel};
 pub use reader::{Declared, SettingError, SettingErrors};
 pub use transport::AdminToken;
 pub(crate) use transport::{TOKEN, is_token};
@@ -61,6 +62,8 @@ pub struct Settings {
     pub prometheus: Option<Prometheus>,
     /// How metrics are named, and who gets them.
     pub metrics: Metrics,
+    /// What goes to OpenTelemetry collectors.
+    pub otel: Otel,
     /// The log.
     pub log: Log,
     /// What is sent to Sentry; none: nothing.
@@ -203,7 +206,6 @@ impl Settings {
     ) -> Result<Self, SettingErrors> {
         let mut reader = reader::Reader::new(lookup);
         let mut settings = table::read(&mut reader);
-        unsupported::check(&mut reader);
         names::check(&mut reader, names);
         settings.warnings = reader.warnings;
         if reader.errors.is_empty() { Ok(settings) } else { Err(SettingErrors(reader.errors)) }
@@ -213,7 +215,6 @@ impl Settings {
     pub fn reference() -> Vec<Declared> {
         let mut reader = reader::Reader::new(&|_| None);
         table::read(&mut reader);
-        unsupported::check(&mut reader);
         reader.declared
     }
 }

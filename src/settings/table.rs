@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::value::{Header, Ratio};
 use super::{
-    Bounds, Rules, Settings, Shutdown, faults, leases, listeners, logs, metrics, sentry, store,
-    transport, xds,
+    Bounds, Rules, Settings, Shutdown, faults, leases, listeners, logs, metrics, otel, sentry,
+    store, transport, xds,
 };
 use crate::health::RulesNeeded;
 use crate::limiter::{KeyFormat, Keys, Policy};
@@ -33,6 +33,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Settings {
         prometheus,
         metrics,
         log: logs::read(r),
+        otel: otel::read(r),
         environment: r.read(
             "TIDEGATE_ENVIRONMENT",
             String::new(),

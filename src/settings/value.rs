@@ -286,3 +286,9 @@ impl Value for Jitter {
         self.0.to_string()
     }
 }
+
+/// Whether two texts mean the same, whatever type they have.
+pub(in crate::settings) fn same(text: &str, other: &str) -> bool {
+    let booleans = bool::parse(text).zip(bool::parse(other));
+    text.eq_ignore_ascii_case(other) || booleans.is_some_and(|(a, b)| a == b)
+}

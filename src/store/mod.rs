@@ -103,3 +103,16 @@ pub enum StoreError {
     #[error("the store is full: it holds its maximum of {0} counters")]
     Full(usize),
 }
+
+impl StoreError {
+    /// Which kind it is, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Broken(_) => "broken",
+            Self::Timeout(_) => "timeout",
+            Self::Refused(_) => "refused",
+            Self::Full(_) => "full",
+        }
+    }
+}

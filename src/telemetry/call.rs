@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
-use super::trace::{Stage, Trace, Tracer};
-use crate::limiter::TraceRef;
+use super::trace::{Ending, Protocol, Stage, Trace, Tracer};
+use crate::limiter::{Source, TraceRef};
 
 /// The header with the caller's name for its request.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -29,13 +29,21 @@ pub struct Call<'h> {
 impl<'h> Call<'h> {
     /// A call that begins now, traced if `tracer` says so.
     pub fn begin(headers: &'h HeaderMap, tracer: &Tracer) -> Self {
-        let trace = tracer.begin(headers);
-        Self { headers: Some(headers), trace, ..Self::unheard() }
+        let (trace, started) = (tracer.begin(headers), Instant::now());
+        Self { headers: Some(headers), started, id: OnceCell::new(), trace }
     }
 
     /// One of which nothing is known, begun now.
     pub fn unheard() -> Self {
         Self { headers: None, started: Instant::now(), id: OnceCell::new(), trace: None }
+    }
+
+    /// The same as a `POST` to `/json`.
+    pub fn over_http(mut self) -> Self {
+        if let Some(trace) = &mut self.trace {
+            trace.protocol = Protocol::Http;
+        }
+        self
     }
 
     /// A header of the caller's.
@@ -79,8 +87,26 @@ impl<'h> Call<'h> {
         }
     }
 
-    /// What is traced of it.
-    pub(super) fn trace(&self) -> Option<&Trace> {
-        self.trace.as_deref()
+    /// Notes who answered for its counters, if the call is traced.
+    pub fn heard(&mut self, sources: impl Iterator<Item = Source>) {
+        if let Some(trace) = &mut self.trace {
+            sources.for_each(|source| trace.heard(source));
+        }
+    }
+
+    /// Notes what became of it, if it is traced.
+    pub(super) fn note(&self, outcome: impl FnOnce() -> Ending) {
+        if let Some(trace) = &self.trace {
+            trace.outcome.get_or_init(outcome);
+        }
+    }
+}
+
+/// However it ends: a caller that goes away breaks it off.
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Some(trace) = self.trace.take() {
+            trace.end();
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the process tells about itself: metrics, logs, what is refused most.
+//! What the process tells about itself: metrics, logs, traces, errors, what is refused most.
 //!
 //! Metrics are a function of the decision: the core counts nothing, [`Metrics::record`]
 //! reads it off the answer. What envoyproxy/ratelimit has too is declared once in
@@ -6,7 +6,8 @@
 //! (`tidegate_*`) is on the page only and declared in [`own`].
 //!
 //! Values are read when somebody asks: the page ([`Page`]) or a statsd server ([`Sink`]).
-//! Sending is the only I/O here, beside the log.
+//! Traces are written down beside a call and handed out when it has ended ([`Tracer`]).
+//! Sending is the only I/O here, beside the log: to statsd, and to collectors ([`otel`]).
 
 mod call;
 mod capped;
@@ -28,6 +29,7 @@ mod metrics;
 mod mogrify;
 mod naming;
 mod observer;
+pub mod otel;
 pub mod own;
 pub mod panics;
 mod paths;
@@ -60,4 +62,7 @@ pub use sink::{Collect, Sink, SinkConfig, Target, sinks};
 pub use statsd::Dialect;
 pub use tags::Tags;
 pub use timing::{Method, Timer};
-pub use trace::{Stage, Trace, Tracer};
+pub use trace::{
+    Caller, Ending, Format, Formats, Protocol, RoundTrip, RoundTrips, Stage, Status, Trace,
+    TraceSink, Tracer,
+};

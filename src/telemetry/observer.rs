@@ -1,10 +1,15 @@
 //! Whoever is told what became of a call, beside the metrics: the decision log, the traces,
 //! the sketch of what is refused most.
 
+use std::sync::Arc;
+
+use http::StatusCode;
+use tonic::Code;
+
 use super::call::Call;
 use super::decisions::DecisionLog;
 use super::refused::TopRefused;
-use super::trace::Tracer;
+use super::trace::{Ending, Tracer};
 use crate::limiter::{Decision, Request};
 use crate::rules::{OnStoreError, Ruleset};
 
@@ -16,7 +21,7 @@ pub struct Observer {
     /// Remembers what is refused most.
     pub refused: TopRefused,
     /// Traces some calls.
-    pub tracer: Tracer,
+    pub tracer: Arc<Tracer>,
 }
 
 /// A request and what was decided.
@@ -39,6 +44,10 @@ pub struct Failed<'f> {
     pub domain: &'f str,
     /// Whether the store could not say, or what was asked makes no sense.
     pub is_store: bool,
+    /// What a caller by gRPC is told.
+    pub code: Code,
+    /// What a caller by HTTP is told.
+    pub http: StatusCode,
     /// Why; without values of the request.
     pub reason: &'f dyn std::error::Error,
 }
@@ -46,12 +55,14 @@ pub struct Failed<'f> {
 impl Observer {
     /// A call was decided.
     pub fn decided(&self, call: &Call<'_>, decided: Decided<'_, '_>) {
+        call.note(|| Ending::decided(call.id(), &decided));
         self.refused.note(&decided);
         self.decisions.decided(call, &decided);
     }
 
     /// A call was not decided.
     pub fn failed(&self, call: &Call<'_>, failed: Failed<'_>) {
+        call.note(|| Ending::failed(call.id(), &failed));
         self.decisions.failed(call, &failed);
     }
 }

@@ -1,8 +1,10 @@
 //! A decision inside the process allocates nothing once its counters exist.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate::app::Core;
 use tidegate::clock::{Clock, ManualClock, Timestamp};
 use tidegate::limiter::{Request, Terms, Verdict};
@@ -10,7 +12,7 @@ use tidegate::rules::{Entry, SourceFile};
 use tidegate::settings::Settings;
 use tidegate::sources::files::FileSet;
 use tidegate::store::memory::{MemoryConfig, MemoryStore};
-use tidegate::telemetry::Call;
+use tidegate::telemetry::{Call, Caller, Format, Formats, Trace, TraceSink};
 
 const RULES: &str = "
 domain: shop
@@ -54,17 +56,28 @@ fn core(decision_log: &str) -> Core<MemoryStore> {
 /// Decides a request with these descriptors of one entry each by `core`; tells what was decided
 /// and how much was allocated by `times` of it, once it had been decided before.
 fn decide(core: &Core<MemoryStore>, descriptors: &[(&str, &str)], times: usize) -> (Verdict, u64) {
+    decide_in(core, &HeaderMap::new(), (descriptors, times))
+}
+
+/// The same for calls with these headers.
+fn decide_in(
+    core: &Core<MemoryStore>,
+    headers: &HeaderMap,
+    (descriptors, times): (&[(&str, &str)], usize),
+) -> (Verdict, u64) {
+    let tracer = &core.front.service.observer.tracer;
     let mut request = Request::new("shop", 1);
     for &(key, value) in descriptors {
         request.push([Entry { key, value }], Terms::default());
     }
     // The memory store never waits, so one poll is all.
-    let decide = || match pin!(core.front.service.check(&request, &mut Call::unheard()))
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(answer) => answer.unwrap().decision.overall,
-        Poll::Pending => panic!("the memory store waited"),
-    };
+    let decide =
+        || match pin!(core.front.service.check(&request, &mut Call::begin(headers, tracer)))
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(answer) => answer.unwrap().decision.overall,
+            Poll::Pending => panic!("the memory store waited"),
+        };
     let verdict = decide();
     let allocated = allocation_counter::measure(|| {
         for _ in 0..times {
@@ -97,6 +110,41 @@ fn decisions_allocate_nothing_after_the_first() {
         &[("user", "alice"), ("sliding", "bob"), ("bucket", "carol"), ("closed", "dave")],
         Verdict::OverLimit,
     );
+}
+
+/// Wants no call but those that their callers sample; what it gets is gone.
+#[derive(Debug)]
+struct Rate0;
+
+impl TraceSink for Rate0 {
+    fn wants(&self, caller: Option<&Caller>, _: u128) -> bool {
+        caller.and_then(|caller| caller.sampled).unwrap_or(false)
+    }
+
+    fn ended(&self, _: &Arc<Trace>) {}
+}
+
+#[test]
+fn calls_that_are_not_sampled_allocate_nothing() {
+    let core = core("off");
+    let formats = Formats([Format::W3c, Format::B3].into_iter().collect());
+    core.front.service.observer.tracer.start(formats, vec![Arc::new(Rate0)]);
+    let allocated = |headers: &[(&'static str, &'static str)]| {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let headers: HeaderMap = headers.collect();
+        let (verdict, allocated) = decide_in(&core, &headers, (&[("user", "alice")], 1000));
+        assert_eq!(verdict, Verdict::Ok);
+        allocated
+    };
+    assert_eq!(allocated(&[]), 0);
+    let off = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    assert_eq!(allocated(&[("traceparent", off), ("tracestate", "a=b")]), 0);
+    assert_eq!(allocated(&[("b3", "0")]), 0);
+    // Those that are sampled do, or the above could not fail.
+    let on = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert!(allocated(&[("traceparent", on)]) >= 1000);
 }
 
 /// What is counted by the test above, or it could not fail.

@@ -17,6 +17,7 @@ mod logs;
 mod metrics;
 mod model;
 mod operations;
+mod otel;
 mod process;
 mod release;
 mod rules;

@@ -1,7 +1,7 @@
 //! Variables of the reference that are accepted and have no effect.
 
 use crate::settings::reader::{Declared, Reader};
-use crate::settings::unsupported::same;
+use crate::settings::value::same;
 
 /// Declares all of them, with a warning for each that asks for something.
 pub(super) fn note_all(r: &mut Reader<'_>) {

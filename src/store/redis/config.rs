@@ -7,6 +7,7 @@ use super::breaker::Breaking;
 use super::login::{Credentials, Login};
 use super::wiring::Wiring;
 use crate::store::secret::Secret;
+use crate::telemetry::RoundTrips;
 use crate::tls::ClientTls;
 
 /// How to reach Redis and how to count there.
@@ -32,6 +33,8 @@ pub struct RedisConfig {
     /// meanwhile, which is about a millisecond for 1000, which it is. (One batch may have
     /// more.)
     pub max_operations_per_call: usize,
+    /// Who is told of round trips that served traced calls. Nobody.
+    pub round_trips: RoundTrips,
 }
 
 /// Which servers make up a Redis.
@@ -163,6 +166,7 @@ impl RedisConfig {
             clock: ScriptClock::default(),
             max_waiting: 16 * 1024,
             max_operations_per_call: 1000,
+            round_trips: RoundTrips::default(),
         }
     }
 }

@@ -156,7 +156,12 @@ impl Queue {
                 calls.push((sharing.len(), call));
             }
             let commands = round.len();
+            let served = members.iter().map(|m| (m.batch.trace, m.batch.operations().len()));
+            let trip = self.config.round_trips.begin(self.node.link().name(), served);
             let replies = self.node.eval(self.config.timeout, round).await;
+            if let Some(trip) = trip {
+                trip.end(calls.len(), replies.as_ref().err().map(StoreError::kind));
+            }
             if !matches!(replies, Err(StoreError::Unavailable(_))) {
                 let calls = calls.iter().map(|(batches, call)| (*batches, call.places.len()));
                 self.node.link().meter().sent(commands, calls);

@@ -98,6 +98,11 @@ impl Link {
         }
     }
 
+    /// Where the server is.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether there is a connection that tells of what other processes give back.
     pub(super) fn hears(&self) -> bool {
         self.hears.load(Ordering::SeqCst)

@@ -20,6 +20,9 @@ families! {
         "Lines of the log that were lost, as nobody read them in time.";
     LOG_HELD_BACK = Counter "tidegate_decision_log_held_back_total" []
         "Decisions that were to be logged and were not, as there were too many in a second.";
+    TELEMETRY_DROPPED = Counter "tidegate_telemetry_dropped_total" ["signal"]
+        "What was not sent to a collector: traces, lines of the log (logs), whole reports of \
+         metrics.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []
         "Total user and system CPU time spent in seconds.";
     PROCESS_MEMORY = Gauge "process_resident_memory_bytes" []

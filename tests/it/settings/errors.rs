@@ -35,12 +35,16 @@ fn all_errors_come_at_once() {
 #[test]
 fn what_is_not_used_is_a_warning_if_it_asks_for_something() {
     let warnings = |word: &str| read(&[word]).unwrap().warnings;
-    let tracing = "TRACING_SERVICE_NAME is set but not used yet: Traces are not exported yet";
-    assert_eq!(warnings("TRACING_SERVICE_NAME=edge"), [tracing]);
-    assert_eq!(warnings("TRACING_ENABLED=true").len(), 1);
+    let delta = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    let warning = format!("{delta} is set but has no effect: Metrics are cumulative");
+    assert_eq!(warnings(&format!("{delta}=delta")), [warning]);
+    assert_eq!(warnings("OTEL_SPAN_EVENT_COUNT_LIMIT=1").len(), 1);
+    assert_eq!(warnings("OTEL_METRICS_EXPORTER=prometheus").len(), 1);
+    assert_eq!(warnings("OTEL_PROPAGATORS=jaeger").len(), 1);
     for word in [
         "LOCAL_CACHE_SIZE_IN_BYTES=1000000",
         "TRACING_ENABLED=0",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative",
         "REDIS_POOL_SIZE=10",
         "MEMCACHE_HOST_PORT=",
         "NOT_OURS=1",

@@ -5,6 +5,7 @@ mod errors;
 mod faults;
 mod memcached;
 mod metrics;
+mod otel;
 mod page;
 mod tls;
 mod transport;

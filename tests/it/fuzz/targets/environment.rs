@@ -10,12 +10,16 @@ use super::Outcome;
 pub(crate) const PASSWORD: &str = "hunter2";
 
 /// What is a secret as a whole.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 9] = [
     "REDIS_AUTH",
     "REDIS_PERSECOND_AUTH",
     "REDIS_SENTINEL_AUTH",
     "REDIS_PERSECOND_SENTINEL_AUTH",
     "CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
 ];
 
 /// What may have a secret in it.
@@ -61,10 +65,13 @@ fn is_only_secret(variables: &HashMap<&str, &str>) -> bool {
             // The names of headers are none.
             let is_name = |part: &str| part.split(':').next().is_some_and(|n| n.contains(PASSWORD));
             let is_user = value.split_once(':').is_some_and(|(user, _)| user.contains(PASSWORD));
-            return match *name == SECRETS[4] {
-                true => !value.split(',').any(is_name),
+            // As are the names of those that go to a collector.
+            let is_key = |part: &str| part.split('=').next().is_some_and(|n| n.contains(PASSWORD));
+            return match *name {
+                "CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS" => !value.split(',').any(is_name),
+                name if name.starts_with("OTEL_") => !value.split(',').any(is_key),
                 // A user is no secret.
-                false => !is_user,
+                _ => !is_user,
             };
         }
         let rest: String = match URLS.contains(name) {
