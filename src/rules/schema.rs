@@ -199,7 +199,7 @@ fn descriptor() -> Vec<Value> {
         when(
             given("match"),
             json!({"properties": {
-                "key": {"not": {"pattern": "\\*"}},
+                "key": {"not": {"type": "string", "pattern": "\\*"}},
                 "value": {"enum": [null, ""]},
             }}),
         ),
