@@ -30,6 +30,7 @@ pub mod own;
 mod paths;
 mod prometheus;
 mod refused;
+mod render;
 mod rulings;
 mod sink;
 mod statsd;
