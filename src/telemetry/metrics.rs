@@ -3,7 +3,6 @@
 //! Decisions touch atomics only; names are made when somebody asks. What requests can
 //! bring, paths with values in them and domains that do not exist, is held up to a cap.
 
-use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -12,15 +11,11 @@ use parking_lot::Mutex;
 use super::capped::{Capped, Counts};
 use super::counter::Counter;
 use super::facts::LoadStats;
-use super::families as f;
 use super::histogram::Histogram;
-use super::meters::{self, Meters};
-use super::metric::Snapshot;
+use super::meters::Meters;
 use super::metric_path::sanitise;
 use super::naming::Naming;
-use super::own;
 use super::paths::PathCounters;
-use super::prometheus::Page;
 use super::rulings::{Ruling, Rulings};
 use super::timing::{Method, Queue, Timer};
 use crate::clock::Timestamp;
@@ -29,7 +24,7 @@ use crate::rules::{OnStoreError, RuleId, Ruleset};
 
 /// The counters of a ruleset's rules, looked up once when it is loaded.
 #[derive(Debug, Default)]
-pub struct Handles(Vec<Arc<PathCounters>>);
+pub struct Handles(pub(super) Vec<Arc<PathCounters>>);
 
 impl Handles {
     /// The hits of a rule so far: those within the limit, and those over it.
@@ -59,7 +54,7 @@ impl Loads {
         self.failures.add(1);
     }
 
-    fn stats(&self) -> LoadStats {
+    pub(super) fn stats(&self) -> LoadStats {
         LoadStats {
             attempts: self.attempts.get(),
             failures: self.failures.get(),
@@ -81,36 +76,33 @@ pub struct Caps {
 /// The metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
-    naming: Arc<Naming>,
-    max_rules: usize,
+    pub(super) naming: Arc<Naming>,
+    pub(super) max_rules: usize,
     /// Of each worker.
-    meters: Mutex<Vec<Arc<Meters>>>,
-    paths: Capped<PathCounters>,
+    pub(super) meters: Mutex<Vec<Arc<Meters>>>,
+    pub(super) paths: Capped<PathCounters>,
     /// Of descriptors that met no rule.
-    without_rule: Rulings,
-    unknown_domains: Capped<Counter>,
-    should_rate_limit: Histogram,
-    check: Histogram,
-    service_errors: Counter,
-    store_errors: Counter,
-    stood_in: [Counter; OnStoreError::ALL.len()],
-    global_shadow: Counter,
-    loads: Counter,
-    failed_loads: Counter,
+    pub(super) without_rule: Rulings,
+    pub(super) unknown_domains: Capped<Counter>,
+    pub(super) should_rate_limit: Histogram,
+    pub(super) check: Histogram,
+    pub(super) service_errors: Counter,
+    pub(super) store_errors: Counter,
+    pub(super) stood_in: [Counter; OnStoreError::ALL.len()],
+    pub(super) global_shadow: Counter,
+    pub(super) loads: Counter,
+    pub(super) failed_loads: Counter,
     /// In microseconds.
-    last_failed_load: Counter,
+    pub(super) last_failed_load: Counter,
     /// Reading the rule files.
     pub rule_files: Loads,
-    queues: OnceLock<Vec<Arc<Queue>>>,
+    pub(super) queues: OnceLock<Vec<Arc<Queue>>>,
     pub(super) dropped_timers: Counter,
     pub(super) failed_flushes: Counter,
 }
 
 /// Where statistics go once there are too many paths, and unknown domains.
-const OVERFLOW: &str = "tidegate_overflow";
-
-/// The same as a path: domain and key.
-const OVERFLOW_PATH: &str = "tidegate_overflow.tidegate_overflow";
+pub(super) const OVERFLOW: &str = "tidegate_overflow";
 
 /// How many unknown domains are told apart.
 const MAX_UNKNOWN_DOMAINS: usize = 100;
@@ -236,7 +228,7 @@ impl Metrics {
         }
     }
 
-    fn durations(&self, method: Method) -> &Histogram {
+    pub(super) fn durations(&self, method: Method) -> &Histogram {
         match method {
             Method::ShouldRateLimit => &self.should_rate_limit,
             Method::Check => &self.check,
@@ -254,86 +246,6 @@ impl Metrics {
             (None, Some(counters)) => counters.add(tally),
             (None, None) => {}
         }
-    }
-
-    /// Adds what was counted to `snapshot`. A path's counters appear once they are not zero.
-    pub fn read(&self, snapshot: &mut Snapshot) {
-        self.paths.each(OVERFLOW_PATH, |path, counters| {
-            for (metric, value) in counters.readings().into_iter().filter(|(_, v)| *v > 0) {
-                snapshot.add_part(metric, Arc::clone(path), value);
-            }
-        });
-        self.unknown_domains.each(OVERFLOW, |domain, counter| {
-            snapshot.add_part(&f::DOMAIN_NOT_FOUND, Arc::clone(domain), counter.get());
-        });
-        snapshot.add_part(&f::ERRORS, Arc::from("service_error"), self.service_errors.get());
-        snapshot.add_part(&f::ERRORS, Arc::from("redis_error"), self.store_errors.get());
-        snapshot.add(&f::GLOBAL_SHADOW, self.global_shadow.get());
-        snapshot.add(&f::CONFIG_LOADED, self.loads.get());
-        snapshot.add(&f::CONFIG_REFUSED, self.failed_loads.get());
-        self.rule_files.stats().read("runtime", snapshot);
-        for method in Method::ALL {
-            let requests = self.durations(method).count();
-            snapshot.add_part(&f::REQUESTS, Arc::from(method.name()), requests);
-        }
-    }
-
-    /// An empty page whose names are those of the settings.
-    pub fn page(&self) -> Page {
-        Page::new(Arc::clone(&self.naming))
-    }
-
-    /// Adds every series to `page`.
-    pub fn render(&self, page: &mut Page) {
-        let mut snapshot = Snapshot::default();
-        self.read(&mut snapshot);
-        page.take(&snapshot);
-        for method in Method::ALL {
-            page.response_times(method.name(), self.durations(method).read());
-        }
-        for (policy, decisions) in OnStoreError::ALL.iter().zip(&self.stood_in).skip(1) {
-            page.sample(&own::FALLBACK_DECISIONS, &[policy.name()], decisions.get() as f64);
-        }
-        for (outcome, loads) in [("in_force", &self.loads), ("refused", &self.failed_loads)] {
-            page.sample(&own::RULES_LOADS, &[outcome], loads.get() as f64);
-        }
-        let failed_at = self.last_failed_load.get() as f64 / 1e6;
-        page.sample(&own::RULES_FAILED_AT, &[], failed_at);
-        for (family, value) in [
-            (&own::METRIC_PATHS, self.paths.len() as u64),
-            (&own::METRIC_PATHS_OVERFLOW, self.paths.overflowed()),
-            (&own::STATSD_DROPPED, self.dropped_timers.get()),
-            (&own::STATSD_FAILED, self.failed_flushes.get()),
-        ] {
-            page.sample(family, &[], value as f64);
-        }
-        let meters = self.meters.lock().clone();
-        meters::render(meters.iter().map(|meters| &**meters), page);
-    }
-
-    /// Adds what the rules in force came to, which are those of `handles`. A series appears
-    /// once it is not zero.
-    pub fn render_rules(&self, (ruleset, handles): (&Ruleset, &Handles), page: &mut Page) {
-        let mut add = |domain: &str, rule: &str, rulings: &Rulings| {
-            for (outcome, value) in rulings.readings() {
-                page.sample(&own::DECISIONS, &[domain, rule, outcome], value as f64);
-            }
-        };
-        add("", "", &self.without_rule);
-        let rest = Rulings::default();
-        // Paths that differ in what metric names do not allow share their counters.
-        let mut seen = HashSet::with_capacity(handles.0.len());
-        let rules = ruleset.rules().iter().zip(&handles.0);
-        for (place, (rule, counters)) in rules.enumerate() {
-            if !seen.insert(Arc::as_ptr(counters)) {
-                continue;
-            }
-            match place < self.max_rules {
-                true => add(rule.domain(), &rule.path, &counters.rulings),
-                false => rest.add_all(&counters.rulings),
-            }
-        }
-        add(OVERFLOW, OVERFLOW, &rest);
     }
 }
 

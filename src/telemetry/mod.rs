@@ -35,6 +35,7 @@ pub mod panics;
 mod paths;
 mod prometheus;
 mod refused;
+mod render;
 mod rulings;
 mod sink;
 mod statsd;
