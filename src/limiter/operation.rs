@@ -215,6 +215,12 @@ impl Batch {
         Self { now, ..Self::default() }
     }
 
+    /// An empty batch for a part of what `whole` asks for.
+    pub fn part_of(whole: &Self) -> Self {
+        let Self { now, refused_sets, patience, trace, .. } = *whole;
+        Self { now, refused_sets, patience, trace, ..Self::default() }
+    }
+
     /// Adds an operation whose key `write` appends to the buffer.
     pub fn push(&mut self, new: NewOperation, write: impl FnOnce(&mut SmallVec<[u8; 256]>)) {
         let NewOperation { meter, action, set, part, leeway } = new;

@@ -164,8 +164,7 @@ impl<S: Store> Leases<S> {
 
 /// What the store is asked for: operations that are not held.
 fn rest(batch: &Batch, ways: &Ways) -> Batch {
-    let mut rest = Batch::new(batch.now);
-    (rest.refused_sets, rest.patience) = (batch.refused_sets, batch.patience);
+    let mut rest = Batch::part_of(batch);
     let mut ways = ways.iter();
     let mut next = 0;
     for set in batch.sets() {

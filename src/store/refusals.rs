@@ -131,8 +131,7 @@ enum Asked {
 /// The operations that are not known, and how they are asked for. In a set that stops when
 /// one is over, those beside one that is known to be over only look.
 fn rest(batch: &Batch, known: &Known) -> (Batch, SmallVec<[Asked; 4]>) {
-    let mut rest = Batch::new(batch.now);
-    (rest.refused_sets, rest.patience) = (batch.refused_sets, batch.patience);
+    let mut rest = Batch::part_of(batch);
     let mut asked = SmallVec::new();
     let mut known = known.iter();
     let mut next_set = 0;

@@ -32,7 +32,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use attributes::Limits;
 pub use log_layer::LogLayer;
@@ -131,6 +131,8 @@ pub struct Exporter {
     metrics: Option<Arc<Pages>>,
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
+    /// What is not finished ends as well.
+    _stop_at_last: DropGuard,
 }
 
 /// Where metrics are read, once that is known, and what became of them.
@@ -156,7 +158,14 @@ impl Exporter {
         let stop = CancellationToken::new();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (tell_end, ended) = oneshot::channel();
-        let mut exporter = Self { traces: None, logs: None, metrics: None, stop, ended };
+        let mut exporter = Self {
+            traces: None,
+            logs: None,
+            metrics: None,
+            _stop_at_last: stop.clone().drop_guard(),
+            stop,
+            ended,
+        };
         let mut pumps: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
         if let Some((collector, batching, sampler)) = traces {
             let queue = Arc::new(Queue::new(calls(batching)));

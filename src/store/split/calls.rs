@@ -57,8 +57,7 @@ impl<'b, T: Copy + PartialEq> Calls<'b, T> {
 
     fn call(&mut self, shard: T) -> &mut Call<T> {
         let at = self.calls.iter().position(|call| call.shard == shard).unwrap_or_else(|| {
-            let mut batch = Batch::new(self.whole.now);
-            (batch.refused_sets, batch.patience) = (self.whole.refused_sets, self.whole.patience);
+            let batch = Batch::part_of(self.whole);
             self.calls.push(Call { shard, batch, sets: 0, places: SmallVec::new() });
             self.calls.len() - 1
         });
