@@ -25,7 +25,7 @@ use crate::sources::{Outcome, Reloader, RuleSet};
 use crate::store::{AnyStore, Store as _};
 use crate::telemetry::logs::LogHandle;
 use crate::telemetry::otel::Exporter;
-use crate::telemetry::{Page, Snapshot, Tracer};
+use crate::telemetry::{ErrorsConfig, Page, Snapshot, Tracer};
 use crate::tls::Acceptor;
 use crate::wire::json::Json;
 
@@ -112,7 +112,8 @@ pub async fn run(
     settings.limiter.patience = Some(settings.faults.decision_timeout);
     let clock = Clock::System;
     let tracer = Arc::<Tracer>::default();
-    let sinks = otel::sinks(exporter.as_ref(), &settings.otel);
+    let mut sinks = otel::sinks(exporter.as_ref(), &settings.otel);
+    sinks.extend(settings.errors.as_ref().and_then(ErrorsConfig::trace_sink));
     tracer.start(settings.otel.formats.clone(), sinks);
     let counters = counters::open(&settings, clock.clone(), &tracer);
     let core = Core::traced(&settings, counters, clock.clone(), tracer);

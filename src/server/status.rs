@@ -126,7 +126,7 @@ fn domains(snapshot: &Snapshot, pulse: &Pulse) -> Vec<DomainView> {
     let mut domains: Vec<DomainView> = of_rules.chunk_by(|a, b| a.0 == b.0).map(domain).collect();
     let shown: HashSet<String> = domains.iter().map(|domain| domain.name.clone()).collect();
     let empty = names.into_iter().filter(|name| !shown.contains(*name));
-    domains.extend(empty.map(|name| domain_without_rules(name)));
+    domains.extend(empty.map(domain_without_rules));
     domains
 }
 

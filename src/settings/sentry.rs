@@ -1,4 +1,4 @@
-//! The part of the table that says which errors leave for Sentry.
+//! The part of the table that says which errors and calls leave for Sentry.
 
 use super::reader::Reader;
 use super::value::Ratio;
@@ -26,6 +26,19 @@ pub(super) fn read(r: &mut Reader<'_>, environment: &str) -> Option<ErrorsConfig
         Ratio(0.0)..=Ratio(1.0),
         "The share of events that is sent.",
     );
+    let traces_sample_rate = r.within(
+        "SENTRY_TRACES_SAMPLE_RATE",
+        Ratio(0.1),
+        Ratio(0.0)..=Ratio(1.0),
+        "The share of calls whose stages are sent as transactions, with SENTRY_DSN. Those that \
+         their caller does not sample are none.",
+    );
+    let max_traces = r.within(
+        "TIDEGATE_SENTRY_MAX_TRACES",
+        10,
+        0..=1000,
+        "How many of these a second at most, as each is a request to Sentry.",
+    );
     let text = dsn.as_ref().map(|dsn| dsn.expose()).filter(|text| !text.is_empty())?;
     let Ok(dsn) = text.parse::<Dsn>() else {
         r.refuse("SENTRY_DSN", "a text that is no DSN", "https://KEY@HOST/PROJECT");
@@ -39,5 +52,7 @@ pub(super) fn read(r: &mut Reader<'_>, environment: &str) -> Option<ErrorsConfig
         release: named(release)
             .unwrap_or_else(|| format!("tidegate@{}", env!("CARGO_PKG_VERSION"))),
         sample_rate: sample_rate.0,
+        traces_sample_rate: traces_sample_rate.0,
+        max_traces,
     })
 }

@@ -1,4 +1,4 @@
-//! Errors and panics, sent to Sentry; nothing without a DSN.
+//! Errors and panics, and some calls, sent to Sentry; nothing without a DSN.
 //!
 //! What the log has as an error is an event: somebody should act. Refused requests, health
 //! checks and a store that cannot say for one request are none; an outage is one. Every event
@@ -10,6 +10,7 @@
 
 mod scrub;
 mod storm;
+mod traces;
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,6 +29,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use scrub::Scrub;
 use storm::Storm;
+use traces::Transactions;
+
+use super::trace::TraceSink;
 
 /// How long sending what is left may take at the end.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
@@ -47,6 +51,19 @@ pub struct ErrorsConfig {
     pub release: String,
     /// The share of events that is sent, 0 to 1.
     pub sample_rate: f32,
+    /// The share of calls that is sent as transactions, 0 to 1.
+    pub traces_sample_rate: f32,
+    /// How many of them a second at most.
+    pub max_traces: u32,
+}
+
+impl ErrorsConfig {
+    /// Gets the traces of calls, if any shall be sent.
+    pub fn trace_sink(&self) -> Option<Arc<dyn TraceSink>> {
+        let is_asked_for = self.traces_sample_rate > 0.0 && self.max_traces > 0;
+        is_asked_for
+            .then(|| Arc::new(Transactions::new(self.traces_sample_rate, self.max_traces)) as _)
+    }
 }
 
 /// Whoever sends them.
@@ -69,6 +86,8 @@ impl Errors {
             .environment(config.environment.clone())
             .release(config.release.clone())
             .sample_rate(config.sample_rate)
+            // Which calls are sent is decided when they begin, and not once more here.
+            .traces_sample_rate(1.0)
             .attach_stacktrace(true)
             .send_default_pii(false)
             .max_breadcrumbs(0)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
 use tidegate::app::Core;
 use tidegate::clock::Clock;
 use tidegate::limiter::Batch;
@@ -35,6 +36,7 @@ fn watched(sentry: &Sentry) -> Setup {
         .env("SENTRY_DSN", sentry.dsn())
         .env("SENTRY_ENVIRONMENT", "staging")
         .env("SENTRY_RELEASE", "tidegate@test")
+        .env("SENTRY_TRACES_SAMPLE_RATE", "0")
         .env("TIDEGATE_WORKERS", "1")
 }
 
@@ -115,6 +117,36 @@ async fn a_sentry_that_is_away_or_silent_changes_nothing() {
         tidegate.terminate();
         assert!(tidegate.wait().success());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sampled_call_is_a_transaction_with_its_stages() {
+    let sentry = Sentry::start().await;
+    let check = async |rate: f32, expected: usize| {
+        let mut tidegate = watched(&sentry).env("SENTRY_TRACES_SAMPLE_RATE", rate).start();
+        let client = Client::connect(tidegate.grpc()).await;
+        for _ in 0..3 {
+            client.hit("user", "MARKEDUSER").await.unwrap();
+        }
+        drop(client);
+        tidegate.terminate();
+        assert!(tidegate.wait().success());
+        assert_eq!(sentry.items("transaction").len(), expected, "{rate}");
+    };
+    check(0.0, 0).await;
+    check(1.0, 3).await;
+    let sent = sentry.items("transaction");
+    let outcome = |one: &Value| one["contexts"]["trace"]["data"]["outcome"].clone();
+    assert_eq!(sent.iter().map(outcome).collect::<Vec<_>>(), ["ok", "ok", "over_limit"]);
+    for one in &sent {
+        assert_eq!(one["transaction"], "ShouldRateLimit");
+        assert_eq!(one["contexts"]["trace"]["data"]["domain"], "shop");
+        assert_eq!(one["contexts"]["trace"]["data"]["rules"], json!(["shop.user"]));
+        let spans = one["spans"].as_array().unwrap();
+        let stages: Vec<_> = spans.iter().map(|span| span["op"].clone()).collect();
+        assert_eq!(stages, ["decode", "plan", "store", "decide"]);
+    }
+    assert_nothing_marked(&sentry);
 }
 
 #[test]

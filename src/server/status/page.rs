@@ -234,7 +234,7 @@ fn footer() -> Markup {
 /// A rate as people read it.
 fn per_second(rate: f64) -> String {
     match rate {
-        none if none == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         few if few < 10.0 => format!("{few:.1}"),
         many if many < 10_000.0 => format!("{many:.0}"),
         thousands => format!("{:.0}k", thousands / 1000.0),
@@ -264,7 +264,7 @@ mod tests {
         let check = |rate, expected| assert_eq!(per_second(rate), expected);
         check(0.0, "0");
         check(0.04, "0.0");
-        check(3.14, "3.1");
+        check(3.15, "3.1");
         check(120.4, "120");
         check(54_321.0, "54k");
         assert_eq!(rough(Duration::from_secs(0)), "0s");
