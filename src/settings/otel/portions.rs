@@ -47,8 +47,8 @@ pub(super) fn batching(r: &mut Reader<'_>) -> [(Batching, Duration); 2] {
             names.queue,
             2048,
             1..=MAX_ITEMS,
-            "How many wait at most; what comes then is dropped, and counted. (A call has about \
-             five spans, and counts as five.)",
+            "How many wait at most; what comes then is dropped, and counted. A call has about \
+             five spans, and counts as five.",
         );
         let max_batch = r.within(
             names.batch,
