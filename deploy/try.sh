@@ -17,7 +17,7 @@ started=()
 
 # Stops what was started, in reverse order, and leaves nothing behind.
 stop() {
-  local status=$? i
+  local status=${broken_off:-$?} i
   trap - EXIT
   for ((i = ${#started[@]} - 1; i >= 0; i--)); do
     # Whoever stopped by himself, or is still coming up, is no reason to leave the others.
@@ -43,8 +43,8 @@ stop() {
   exit "$status"
 }
 trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'broken_off=130; exit' INT
+trap 'broken_off=143; exit' TERM HUP
 
 say() { printf '%-10s %s\n' "$1" "$2"; }
 

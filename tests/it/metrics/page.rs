@@ -136,6 +136,7 @@ async fn memcached() -> (Tidegate, MemcachedServer) {
 async fn memory() -> (Tidegate, Management) {
     let mut server = Management::start().await;
     let tidegate = Tidegate::with_rules("domain: none")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
         .env("CONFIG_TYPE", "GRPC_XDS_SOTW")
         .env("CONFIG_GRPC_XDS_SERVER_URL", server.address())
         .start_unready();
@@ -192,8 +193,9 @@ async fn the_series_of_redis_tell_what_was_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_silent_is_told_by_kind() {
     let redis = RedisServer::start_tcp();
-    let tidegate =
-        Tidegate::with_rules(EXACT).redis(&redis).env("TIDEGATE_STORE_TIMEOUT", "300ms").start();
+    let tidegate = Tidegate::with_rules(EXACT).redis(&redis).env("TIDEGATE_STORE_TIMEOUT", "300ms");
+    // Replicas that count each other would send calls of their own.
+    let tidegate = tidegate.env("TIDEGATE_REPLICAS", 1).start();
     let client = Client::connect(tidegate.grpc()).await;
     client.hit("user", "alice").await.expect("a decision");
     redis.pause();
