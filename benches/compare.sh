@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a request costs, as a multiple of what a stock tonic server costs that does nothing.
 #
-#   benches/compare.sh [--quick] [--rounds N] [--seconds S] [--cluster]
+#   benches/compare.sh [--quick] [--rounds N] [--seconds S] [--cluster] [--observed]
 #                      [--build NAME=PATH]... [--peer NAME=PATH]...
 #
 # benches/README.md says how it measures and how to read the table. It needs cargo,
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-rounds=5 seconds=3 cluster= peers=() builds=() rate=5850
+rounds=5 seconds=3 cluster= observed= peers=() builds=() rate=5850
 fail() {
   printf 'benches/compare.sh: %s\n' "$*" >&2
   exit 1
@@ -20,6 +20,7 @@ while (($#)); do
     --rounds) rounds=${2:?a number} && shift ;;
     --seconds) seconds=${2:?a number} && shift ;;
     --cluster) cluster=1 ;;
+    --observed) observed=1 ;;
     --peer | --build)
       [[ ${2-} == *=* && -x ${2#*=} ]] || fail "$1 takes NAME=PATH of a program, not '${2-}'"
       if [[ $1 == --peer ]]; then peers+=("$2"); else builds+=("$2"); fi
@@ -180,6 +181,27 @@ modes=(
 thousand='user=%k --keys 1000'
 modes+=("redis, leased, one key|leased|floor|$one" "redis, leased, 1000 keys|leased|floor|$thousand")
 [[ -z $cluster ]] || { cluster && cluster_service cluster "$target/tidegate" ''; }
+# observed NAME VARIABLE=VALUE...: servers that tell a collector, beside one that does not.
+observed() {
+  local name=$1
+  shift
+  service "memory-$name" rules "$target/tidegate" BACKEND_TYPE=memory "$@"
+  redis_service "redis-$name" rules "$target/tidegate" "$@"
+  modes+=("memory, $name|memory-$name|floor|$one" "redis, $name|redis-$name|floor|$one")
+}
+if [[ $observed ]]; then
+  collector=$(free_port)
+  taskset -c $load_core python3 benches/collector.py "$collector" &
+  pids+=($!)
+  otlp=(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="http://127.0.0.1:$collector/v1/traces"
+    OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_TRACES_SAMPLER=traceidratio)
+  # Nothing shall be dropped: what is not sent costs nothing.
+  roomy=(OTEL_BSP_MAX_QUEUE_SIZE=200000 OTEL_BSP_MAX_EXPORT_BATCH_SIZE=5000
+    OTEL_BSP_SCHEDULE_DELAY=500)
+  observed 'traces 0 %' "${otlp[@]}" OTEL_TRACES_SAMPLER_ARG=0
+  observed 'traces 10 %' "${otlp[@]}" "${roomy[@]}" OTEL_TRACES_SAMPLER_ARG=0.1
+  observed 'Sentry 10 %' SENTRY_DSN="http://key@127.0.0.1:$collector/1" SENTRY_TRACES_SAMPLE_RATE=0.1
+fi
 for build in "${builds[@]}"; do
   name=${build%%=*}
   [[ -z $cluster ]] || cluster_service "$name-cluster" "${build#*=}" "$name: "

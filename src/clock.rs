@@ -29,6 +29,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The same for libraries that show or send times.
+    pub fn to_system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.0)
+    }
+
     /// The moment that much later, or the last one there is.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX)))

@@ -7,7 +7,7 @@ mod page;
 mod pulse;
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub use pulse::{BEAT, Pulse, Rate};
 
@@ -33,7 +33,7 @@ const MOST_RULES: usize = 50;
 struct View {
     environment: String,
     version: &'static str,
-    now: SystemTime,
+    now: Timestamp,
     uptime: Duration,
     overall: Overall,
     components: [Component; 3],
@@ -90,7 +90,7 @@ fn view<S: Store>(state: &HttpState<S>) -> View {
     View {
         environment: facts.environment.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        now: SystemTime::UNIX_EPOCH + Duration::from_micros(now.as_micros()),
+        now,
         uptime: now.since(facts.started_at),
         overall: facts.overall(),
         components: facts.components(),

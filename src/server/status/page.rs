@@ -57,7 +57,7 @@ fn header(view: &View, name: &str) -> Markup {
             span.state.(class) { (word) }
             span.soft {
                 "version " (view.version) ", up " (rough(view.uptime)) ", "
-                time { (format_rfc3339_seconds(view.now)) }
+                time { (format_rfc3339_seconds(view.now.to_system())) }
             }
         }
     }

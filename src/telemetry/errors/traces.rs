@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use sentry::protocol::{SpanId, SpanStatus, TraceId};
 use sentry::{Transaction, TransactionContext, start_transaction_with_timestamp};
@@ -57,7 +56,7 @@ impl TraceSink for Transactions {
     }
 
     fn ended(&self, trace: &Arc<Trace>) {
-        let began = SystemTime::UNIX_EPOCH + Duration::from_micros(trace.began.as_micros());
+        let began = trace.began.to_system();
         let (name, operation) = match trace.protocol {
             Protocol::Grpc => ("ShouldRateLimit", "rpc.server"),
             Protocol::Http => ("POST /json", "http.server"),

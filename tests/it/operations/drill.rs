@@ -38,6 +38,8 @@ async fn drill(format: &str) {
     let tidegate = Tidegate::with_rules(RULES)
         .redis(&redis)
         .env("TIDEGATE_KEY_FORMAT", format)
+        // Replicas that count each other have a key, too.
+        .env("TIDEGATE_REPLICAS", 1)
         .env("REDIS_SOCKET_TYPE", "unix")
         .start();
     let client = Client::connect(tidegate.grpc()).await;

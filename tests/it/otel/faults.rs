@@ -66,6 +66,7 @@ async fn an_absent_collector_is_told_of_once() {
         let tidegate = setup.start();
         decide(&tidegate, 50).await;
         eventually("spans are dropped", || (tidegate.metric(DROPPED) > 20.0).then_some(()));
+        tidegate.wait_for_log(|line| line.contains("telemetry is lost"));
         let log = tidegate.log();
         let told = log.lines().filter(|line| line.contains("telemetry is lost"));
         // Once for each signal, of which the log is one only where it is sent.
