@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-rounds=5 seconds=3 cluster= observed= peers=() builds=() rate=5850
+rounds=5 seconds=3 cluster='' observed='' peers=() builds=() rate=5850
 fail() {
   printf 'benches/compare.sh: %s\n' "$*" >&2
   exit 1
@@ -183,11 +183,11 @@ modes+=("redis, leased, one key|leased|floor|$one" "redis, leased, 1000 keys|lea
 [[ -z $cluster ]] || { cluster && cluster_service cluster "$target/tidegate" ''; }
 # observed NAME VARIABLE=VALUE...: servers that tell a collector, beside one that does not.
 observed() {
-  local name=$1
+  local title=$1 name=${1//[^[:alnum:]]/}
   shift
   service "memory-$name" rules "$target/tidegate" BACKEND_TYPE=memory "$@"
   redis_service "redis-$name" rules "$target/tidegate" "$@"
-  modes+=("memory, $name|memory-$name|floor|$one" "redis, $name|redis-$name|floor|$one")
+  modes+=("memory, $title|memory-$name|floor|$one" "redis, $title|redis-$name|floor|$one")
 }
 if [[ $observed ]]; then
   collector=$(free_port)

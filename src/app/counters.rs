@@ -157,3 +157,26 @@ fn store(
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::app::Core;
+    use crate::telemetry::Call;
+
+    /// The bytes of a call under way, its answers to come included. Each call has so many of its
+    /// own, and they are copied once or twice: it is a good part of what a decision costs.
+    const MOST: usize = 6 * 1024;
+
+    #[tokio::test]
+    async fn a_call_under_way_is_small() {
+        let lookup = |name: &str| (name == "REDIS_URL").then(|| "127.0.0.1:1".to_owned());
+        let settings = Settings::from_lookup(&lookup, &[]).unwrap();
+        let counters = open(&settings, Clock::System, &Arc::default());
+        let core = Core::new(&settings, counters, Clock::System);
+        let (message, mut call) = (Default::default(), Call::unheard());
+        let bytes = size_of_val(&core.front.answer_call(&message, &mut call));
+        assert!(bytes <= MOST, "{bytes}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What gRPC and HTTP share: a request message in, a response message out.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -69,7 +70,7 @@ impl<S: Store> Front<S> {
         message: &RateLimitRequest,
         call: &mut Call<'_>,
     ) -> Result<Answered, Failure> {
-        let watched = panics::watched(self.decide(message, call)).await;
+        let watched = panics::watched(pin!(self.decide(message, call))).await;
         let decided = watched.unwrap_or_else(|panicked| {
             panicked.tell(call.id(), &message.domain);
             Err(Failure::Panicked)

@@ -55,8 +55,9 @@ impl Store for AnyStore {
         match self {
             Self::Memory(store) => store.apply(batch).await,
             Self::Redis(store) => store.apply(batch).await,
-            Self::PerSecond(store) => store.apply(batch).await,
-            Self::Memcached(store) => store.apply(batch).await,
+            // Apart, as they are large: calls to the others would carry them around.
+            Self::PerSecond(store) => Box::pin(store.apply(batch)).await,
+            Self::Memcached(store) => Box::pin(store.apply(batch)).await,
         }
     }
 

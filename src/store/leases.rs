@@ -107,7 +107,7 @@ impl<S: Store> Leases<S> {
         let mut answers = match ways.iter().all(|way| matches!(way, Way::Store | Way::Learning(_)))
         {
             true => self.store.apply(batch).await,
-            false => self.store.apply(&rest(batch, &ways)).await,
+            false => Box::pin(async { self.store.apply(&rest(batch, &ways)).await }).await,
         }
         .into_iter();
         let silent = || Err(StoreError::Refused("an answer is missing".to_owned()));

@@ -193,7 +193,8 @@ impl Store for RedisStore {
                 let answer = group.apply(Lane::WHOLE, batch).await;
                 answer.unwrap_or_else(|refusal| all(batch, &refused(&refusal)))
             }
-            Servers::Cluster { cluster, .. } => split::apply(cluster, batch).await,
+            // Apart, as it is large: calls that do not need it would carry it around.
+            Servers::Cluster { cluster, .. } => Box::pin(split::apply(cluster, batch)).await,
         };
         let errors = counts.iter().filter(|count| count.is_err()).count() as u64;
         if errors > 0 {

@@ -58,7 +58,7 @@ impl<S: Store> Store for RefusalCache<S> {
             .collect();
         let counts = match known.iter().all(Option::is_none) {
             true => self.store.apply(batch).await,
-            false => self.ask_for_the_rest(batch, &known).await,
+            false => Box::pin(self.ask_for_the_rest(batch, &known)).await,
         };
         for ((operation, ticket), count) in batch.operations().iter().zip(&tickets).zip(&counts) {
             match (operation.action, count) {

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use sentry::Hub;
@@ -39,13 +39,13 @@ pub fn install() {
     }));
 }
 
-/// Polls `call` to its end, a panic included.
+/// Polls `call` to its end, a panic included. (Taken by reference: it is large, and a copy of it
+/// would cost as much as a good part of a decision.)
 ///
 /// # Errors
 ///
 /// It panicked.
-pub async fn watched<F: Future>(call: F) -> Result<F::Output, Panicked> {
-    let mut call = pin!(call);
+pub async fn watched<F: Future>(mut call: Pin<&mut F>) -> Result<F::Output, Panicked> {
     poll_fn(|context| {
         let before = IS_WATCHED.replace(true);
         let polled = panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
