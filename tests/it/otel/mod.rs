@@ -3,6 +3,7 @@
 mod callers;
 mod collector;
 mod faults;
+mod privacy;
 mod round_trips;
 mod secure;
 mod signals;
