@@ -131,10 +131,13 @@ impl Doors {
         self.turned[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes `bytes` in; says whether there was room. Either way they are to be given back.
+    /// Takes `bytes` in, if there is room: only then are they to be given back.
     pub(super) fn hold(&self, bytes: usize) -> bool {
-        let before = self.unfinished.fetch_add(bytes, Ordering::Relaxed);
-        before.saturating_add(bytes) <= self.transport.max_unfinished_bytes
+        let max = self.transport.max_unfinished_bytes;
+        let held = self.unfinished.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| {
+            before.checked_add(bytes).filter(|held| *held <= max)
+        });
+        held.is_ok()
     }
 
     /// Gives `bytes` back.

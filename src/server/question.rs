@@ -59,8 +59,8 @@ impl<B> Question<B> {
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Status> {
-        self.held += bytes;
         if self.doors.hold(bytes) {
+            self.held += bytes;
             return Ok(());
         }
         self.doors.turn(Turned::Crowded);

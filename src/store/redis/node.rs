@@ -94,7 +94,7 @@ impl Node {
         self.link.decide(timeout, ask).await.map(elements)
     }
 
-    /// Calls another script, and again if it has to be loaded.
+    /// Calls a script that does not count, and again if it has to be loaded.
     pub(super) async fn evaluate(
         &self,
         timeout: Duration,
@@ -109,7 +109,7 @@ impl Node {
             script.load_async(&mut connection).await?;
             connection.send_packed_command(call).await
         };
-        self.link.decide(timeout, ask).await
+        self.link.call(timeout, ask).await
     }
 
     /// Sends commands that do not count and gives their replies.

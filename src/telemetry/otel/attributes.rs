@@ -38,6 +38,11 @@ impl Attributes {
         Self { limits, list: Vec::new(), dropped: 0 }
     }
 
+    /// The same, with room for so many.
+    pub(super) fn with_room(limits: Limits, count: usize) -> Self {
+        Self { list: Vec::with_capacity(count), ..Self::new(limits) }
+    }
+
     pub(super) fn text(&mut self, key: &str, text: &str) {
         let value = self.cut(text);
         self.add(key, value);
@@ -61,7 +66,10 @@ impl Attributes {
     }
 
     fn cut(&self, text: &str) -> Value {
-        let end = text.char_indices().nth(self.limits.value_length).map(|(end, _)| end);
+        // Whoever has no more bytes than that has no more characters.
+        let is_long = text.len() > self.limits.value_length;
+        let end = is_long.then(|| text.char_indices().nth(self.limits.value_length));
+        let end = end.flatten().map(|(end, _)| end);
         Value::StringValue(text[..end.unwrap_or(text.len())].to_owned())
     }
 }

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{self, Span, SpanFlags};
 use opentelemetry_semantic_conventions::attribute as name;
 use tonic::Code;
 
+use super::SPANS_PER_CALL;
 use super::attributes::{Attributes, Limits};
 use super::queue::Queue;
 use super::sampler::Sampler;
@@ -22,6 +23,9 @@ use crate::telemetry::{Caller, Protocol, RoundTrip, Stage, Status, Trace, TraceS
 
 /// The method that decides.
 const METHOD: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
+/// How many attributes the span of a call has at most.
+const ATTRIBUTES_OF_CALL: usize = 10;
 
 /// The flag of sampled spans.
 const SAMPLED: u32 = 1;
@@ -64,7 +68,7 @@ impl TraceSink for SpanSink {
 
 /// The spans of all of them.
 pub(super) fn message(batch: &[Recorded], limits: Limits) -> Vec<Span> {
-    let mut spans = Vec::new();
+    let mut spans = Vec::with_capacity(batch.len() * SPANS_PER_CALL);
     for recorded in batch {
         match recorded {
             Recorded::Call(trace) => {
@@ -79,7 +83,7 @@ pub(super) fn message(batch: &[Recorded], limits: Limits) -> Vec<Span> {
 
 fn call(trace: &Trace, limits: Limits) -> Span {
     let caller = trace.caller.as_ref().filter(|caller| caller.is_known());
-    let mut attributes = Attributes::new(limits);
+    let mut attributes = Attributes::with_room(limits, ATTRIBUTES_OF_CALL);
     let is_error = match trace.protocol {
         Protocol::Grpc => rpc(trace, &mut attributes),
         Protocol::Http => http(trace, &mut attributes),
@@ -186,7 +190,7 @@ fn rpc(trace: &Trace, attributes: &mut Attributes) -> bool {
     attributes.text(name::RPC_SYSTEM_NAME, "grpc");
     attributes.text(name::RPC_METHOD, METHOD);
     let text = code_name(code);
-    attributes.text(name::RPC_RESPONSE_STATUS_CODE, &text);
+    attributes.text(name::RPC_RESPONSE_STATUS_CODE, text);
     let is_error = matches!(
         code,
         Code::Unknown
@@ -197,7 +201,7 @@ fn rpc(trace: &Trace, attributes: &mut Attributes) -> bool {
             | Code::DataLoss
     );
     if is_error {
-        attributes.text(name::ERROR_TYPE, &text);
+        attributes.text(name::ERROR_TYPE, text);
     }
     is_error
 }
@@ -254,14 +258,25 @@ fn source(source: Source) -> &'static str {
     }
 }
 
-/// `DEADLINE_EXCEEDED`, as gRPC writes it.
-fn code_name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
+/// As gRPC writes it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
-    name
 }
