@@ -34,7 +34,7 @@ use world::World;
 /// How many schedules are run unless the environment says otherwise.
 const SCHEDULES: u64 = 3000;
 /// One of so many has all of the store in it, down to its bytes, and takes longer.
-const WHOLE: u64 = 12;
+const WHOLE: u64 = 20;
 /// How many threads run them.
 const THREADS: usize = 2;
 
