@@ -7,10 +7,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::health::{Facts, RulesFacts};
 use crate::store::memcached::MemcachedStats;
 use crate::store::refusals::RefusalsStats;
-use crate::store::{AnyStore, LeasesStats, Waits};
+use crate::store::{AnyStore, Waits};
 use crate::telemetry::logs::LogHandle;
 use crate::telemetry::{
-    CacheStats, LeaseStats, LoadStats, MemcacheStats, Observed, Page, PoolStats, Snapshot, own,
+    CacheStats, LoadStats, MemcacheStats, Observed, Page, PoolStats, Snapshot, own,
 };
 use crate::tls::{Acceptor, TlsStatus};
 
@@ -63,7 +63,7 @@ pub(super) fn collect(facts: &Facts, fronts: &Fronts, page: &mut Page) {
     let is_up = facts.store.has_answered && facts.store.fault.is_none();
     page.sample(&own::STORE_UP, &[], truth(is_up));
     if let Some(leases) = &counters::leased(store).table {
-        of_leases(&leases.stats(Clock::System.now())).collect(page);
+        leases.stats(Clock::System.now()).collect(page);
     }
     if let AnyStore::Memory(memory) = counters::innermost(store) {
         page.sample(&own::MEMORY_COUNTERS, &[], memory.held() as f64);
@@ -141,20 +141,6 @@ fn of_certificates(status: &TlsStatus) -> LoadStats {
         failures: status.failed_reloads,
         // Certificate and key.
         files: 2,
-    }
-}
-
-fn of_leases(stats: &LeasesStats) -> LeaseStats {
-    LeaseStats {
-        leases: stats.leases,
-        unspent: stats.unspent,
-        taken: stats.taken,
-        spent: stats.spent,
-        given_back: stats.given_back,
-        lost: stats.lost,
-        granted: stats.granted,
-        refused: stats.refused,
-        unknown: stats.unknown,
     }
 }
 

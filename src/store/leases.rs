@@ -30,7 +30,6 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-pub use stats::LeasesStats;
 pub use table::{LeaseConfig, LeaseTable};
 
 use super::{Abilities, Counts, Store, StoreError};

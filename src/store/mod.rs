@@ -36,7 +36,7 @@ pub use abilities::Abilities;
 pub use any::AnyStore;
 pub use fallback::{Fallback, FallbackConfig, Reserve, ReserveStats, Waits};
 pub use hash_keys::HashKeys;
-pub use leases::{LeaseConfig, LeaseTable, Leases, LeasesStats};
+pub use leases::{LeaseConfig, LeaseTable, Leases};
 pub use refusals::{RefusalCache, Refusals};
 
 use std::sync::Arc;

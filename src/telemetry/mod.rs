@@ -11,6 +11,7 @@
 
 mod call;
 mod capped;
+mod cause;
 mod counter;
 mod decisions;
 mod errors;
@@ -45,6 +46,7 @@ mod timing;
 mod trace;
 
 pub use call::{Call, REQUEST_ID};
+pub(crate) use cause::explain;
 pub use decisions::{Choice, ChoiceError, DecisionLog, DecisionOptions, FieldError, Fields};
 pub use errors::{Dsn, Errors, ErrorsConfig};
 pub use facts::{CacheStats, LeaseStats, LoadStats, MemcacheStats, PoolStats};

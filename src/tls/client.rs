@@ -74,8 +74,8 @@ impl ClientTls {
             .map_err(|error| Error::General(error.to_string()))?;
         let verifier: Arc<dyn ServerCertVerifier> = match self.name_check {
             NameCheck::Verify => verifier,
-            NameCheck::Skip => Arc::new(AnyName(verifier)),
-            NameCheck::SkipAll => Arc::new(Anybody(verifier)),
+            NameCheck::Skip => Arc::new(Lenient { chains: verifier, passes: Passes::AnyName }),
+            NameCheck::SkipAll => Arc::new(Lenient { chains: verifier, passes: Passes::Anybody }),
         };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
@@ -119,11 +119,23 @@ impl Connector {
     }
 }
 
-/// Checks the chain of a server and lets any name pass.
+/// Checks less of a server than its whole certificate; that it has the key is always checked.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Lenient {
+    chains: Arc<WebPkiServerVerifier>,
+    passes: Passes,
+}
 
-impl ServerCertVerifier for AnyName {
+/// Who passes.
+#[derive(Debug)]
+enum Passes {
+    /// Any name, if the chain is good.
+    AnyName,
+    /// Any certificate.
+    Anybody,
+}
+
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -132,9 +144,17 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if matches!(self.passes, Passes::Anybody) {
+            return Ok(ServerCertVerified::assertion());
+        }
         // The name is looked at last: who fails there has passed the rest.
-        let verified =
-            self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = self.chains.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
         match verified {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -149,7 +169,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.chains.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -158,49 +178,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.chains.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Lets any certificate pass whose key the server has.
-#[derive(Debug)]
-struct Anybody(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.chains.supported_verify_schemes()
     }
 }

@@ -15,6 +15,7 @@ use tower::service_fn;
 
 use super::target::Target;
 use super::{Fault, Options};
+use crate::telemetry::explain;
 
 /// How long reaching the server may take, all in all.
 const DIAL: Duration = Duration::from_secs(10);
@@ -82,18 +83,4 @@ async fn open(options: &Options) -> io::Result<Box<dyn Io>> {
     // The files are read for each connection, so a rotated certificate is used.
     let connector = tls.connector(&[b"h2"]).await.map_err(io::Error::other)?;
     Ok(Box::new(connector.connect(options.target.host(), socket).await?))
-}
-
-/// An error with what is behind it: most wrap a text that says little.
-pub(super) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

@@ -14,9 +14,9 @@ use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use super::dial::explain;
 use super::{Fault, Options, ResourceSet, XdsSource};
 use crate::sources::{Outcome, RuleSet as _};
+use crate::telemetry::explain;
 use crate::wire::discovery::{Ask, DiscoveryError, ask, resources};
 use crate::wire::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::wire::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};

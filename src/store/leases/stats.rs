@@ -3,29 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::cells::AtomicU64;
-
-/// Figures for metrics; all but the first two since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LeasesStats {
-    /// Counters of which something can be spent now.
-    pub leases: u64,
-    /// Hits that can be spent now.
-    pub unspent: u64,
-    /// Hits taken from the store.
-    pub taken: u64,
-    /// Hits spent here.
-    pub spent: u64,
-    /// Hits given back to the store.
-    pub given_back: u64,
-    /// Hits that were neither, as nobody knows what became of a call.
-    pub lost: u64,
-    /// Blocks that the store has granted.
-    pub granted: u64,
-    /// Blocks that did not fit.
-    pub refused: u64,
-    /// Blocks of which nobody knows.
-    pub unknown: u64,
-}
+use crate::telemetry::LeaseStats;
 
 /// A number that grows.
 #[derive(Debug, Default)]
@@ -67,15 +45,15 @@ impl Figures {
         self.lost.add(hits);
     }
 
-    pub(super) fn read(&self) -> LeasesStats {
-        LeasesStats {
+    pub(super) fn read(&self) -> LeaseStats {
+        LeaseStats {
             taken: self.taken.get(),
             given_back: self.given_back.get(),
             lost: self.lost.get(),
             granted: self.granted.get(),
             refused: self.refused.get(),
             unknown: self.unknown.get(),
-            ..LeasesStats::default()
+            ..LeaseStats::default()
         }
     }
 }

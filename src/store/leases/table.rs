@@ -17,12 +17,13 @@ use super::block::{Block, Moment};
 use super::cells::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use super::entry::{Entry, Leaving, Spent, Terms, sparing};
 use super::give_back::Return;
-use super::stats::{Figures, LeasesStats};
+use super::stats::Figures;
 use super::top_up::{Order, Outcome};
 use crate::clock::Timestamp;
 use crate::limiter::{Action, Batch, Count, Meter, Operation};
 use crate::rules::Algorithm;
 use crate::store::HashKeys;
+use crate::telemetry::LeaseStats;
 
 const SHARDS: usize = 64;
 /// The fewest processes that a limit is divided by: there may be more than one knows of.
@@ -113,7 +114,7 @@ impl LeaseTable {
     }
 
     /// Figures as of `now`.
-    pub fn stats(&self, now: Timestamp) -> LeasesStats {
+    pub fn stats(&self, now: Timestamp) -> LeaseStats {
         let mut stats = self.figures.read();
         let moment = Moment::of(now);
         for shard in &self.shards {

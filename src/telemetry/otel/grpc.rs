@@ -9,6 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
+use super::super::cause::explain;
 use super::client::Refusal;
 use super::signal::Signal;
 use super::{Collector, Compression};
@@ -70,18 +71,4 @@ fn open(collector: &Collector) -> Result<tonic::client::Grpc<Channel>, Refusal> 
         Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
     }
     .accept_compressed(CompressionEncoding::Gzip))
-}
-
-/// An error with what is behind it: most wrap a text that says little.
-pub(super) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
-    }
-    text
 }

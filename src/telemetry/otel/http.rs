@@ -13,8 +13,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use prost::Message;
 
+use super::super::cause::explain;
 use super::client::Refusal;
-use super::grpc::{USER_AGENT, explain};
+use super::grpc::USER_AGENT;
 use super::signal::Signal;
 use super::{Collector, Compression};
 

@@ -16,7 +16,8 @@ use tidegate::clock::Timestamp;
 use tidegate::limiter::Action::{self, GiveBack, Spend};
 use tidegate::limiter::{Batch, Count, Leeway, Meter, NewOperation, Part, Source};
 use tidegate::rules::{Accuracy, Algorithm};
-use tidegate::store::{LeaseConfig, LeaseTable, Leases, LeasesStats, Store, StoreError};
+use tidegate::store::{LeaseConfig, LeaseTable, Leases, Store, StoreError};
+use tidegate::telemetry::LeaseStats;
 
 use super::{LIMIT, meter};
 use crate::support::network::{Network, Server, Weather};
@@ -64,7 +65,7 @@ impl Replica {
         admitted
     }
 
-    fn stats(&self) -> LeasesStats {
+    fn stats(&self) -> LeaseStats {
         self.table.stats(self.server.now())
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use tidegate::limiter::Window;
+use tidegate::telemetry::LeaseStats;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -37,7 +38,7 @@ struct Run {
     /// Whether rules change, and callers give back. (The bounds are wider then.)
     reloads: bool,
     gives_back: bool,
-    stats: LeasesStats,
+    stats: LeaseStats,
 }
 
 impl Run {
@@ -61,7 +62,7 @@ impl Run {
             skews: Vec::new(),
             reloads,
             gives_back,
-            stats: LeasesStats::default(),
+            stats: LeaseStats::default(),
             rng,
         };
         for _ in 0..run.rng.usize(1..=5) {
@@ -192,7 +193,7 @@ impl Run {
         }
     }
 
-    fn add(&mut self, stats: &LeasesStats) {
+    fn add(&mut self, stats: &LeaseStats) {
         self.stats.spent += stats.spent;
         self.stats.taken += stats.taken;
         self.stats.given_back += stats.given_back;
@@ -277,7 +278,7 @@ struct Told {
 }
 
 fn schedules(algorithm: usize) {
-    let (mut leased, mut sum) = (0, LeasesStats::default());
+    let (mut leased, mut sum) = (0, LeaseStats::default());
     for seed in 0..RUNS {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
